@@ -20,8 +20,8 @@
 #define RV_ARRAY_SIZE(A) (sizeof(A) / sizeof((A)[0]))
 
 /* The struct TYPE whose 'MEMBER' is at 'POINTER'. */
-#define RV_CONTAINER_OF(POINTER, TYPE, MEMBER)                                \
-    ((TYPE *)(void *)((char *)(POINTER)-offsetof(TYPE, MEMBER)))
+#define RV_CONTAINER_OF(POINTER, TYPE, MEMBER) \
+  ((TYPE *)(void *)((char *)(POINTER)-offsetof(TYPE, MEMBER)))
 
 #define RV_MIN(A, B) ((A) < (B) ? (A) : (B))
 #define RV_MAX(A, B) ((A) > (B) ? (A) : (B))
@@ -30,12 +30,12 @@
 RV_NORETURN void rv_assert_failed(const char *expression, const char *file,
                                   int line);
 
-#define RV_ASSERT(X)                                                          \
-    do {                                                                      \
-        if (!(X)) {                                                           \
-            rv_assert_failed(#X, __FILE__, __LINE__);                         \
-        }                                                                     \
-    } while (0)
+#define RV_ASSERT(X)                            \
+  do {                                          \
+    if (!(X)) {                                 \
+      rv_assert_failed(#X, __FILE__, __LINE__); \
+    }                                           \
+  } while (0)
 
 /* "a implies b", which reads better than "!a || b" in an invariant. */
 #define RV_IMPLIES(A, B) (!(A) || (B))

@@ -46,8 +46,7 @@ int rv_buf_reserve(struct rv_buf *buf, size_t n);
 /* Appends.  Errors as rv_buf_reserve. */
 int rv_buf_put(struct rv_buf *buf, const void *data, size_t n);
 int rv_buf_puts(struct rv_buf *buf, const char *string);
-int rv_buf_printf(struct rv_buf *buf, const char *format, ...)
-    RV_PRINTF(2, 3);
+int rv_buf_printf(struct rv_buf *buf, const char *format, ...) RV_PRINTF(2, 3);
 int rv_buf_vprintf(struct rv_buf *buf, const char *format, va_list args)
     RV_PRINTF(2, 0);
 

@@ -56,12 +56,12 @@ rv_list_remove(struct rv_list *node)
 }
 
 /* Walks 'LIST'; the current node must stay in it. */
-#define RV_LIST_FOR_EACH(NODE, LIST)                                          \
-    for ((NODE) = (LIST)->next; (NODE) != (LIST); (NODE) = (NODE)->next)
+#define RV_LIST_FOR_EACH(NODE, LIST) \
+  for ((NODE) = (LIST)->next; (NODE) != (LIST); (NODE) = (NODE)->next)
 
 /* Walks 'LIST'; the current node, and it alone, may be removed. */
-#define RV_LIST_FOR_EACH_SAFE(NODE, NEXT, LIST)                               \
-    for ((NODE) = (LIST)->next, (NEXT) = (NODE)->next; (NODE) != (LIST);      \
-         (NODE) = (NEXT), (NEXT) = (NODE)->next)
+#define RV_LIST_FOR_EACH_SAFE(NODE, NEXT, LIST)                        \
+  for ((NODE) = (LIST)->next, (NEXT) = (NODE)->next; (NODE) != (LIST); \
+       (NODE) = (NEXT), (NEXT) = (NODE)->next)
 
 #endif

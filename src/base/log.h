@@ -32,15 +32,15 @@ enum rv_log_level {
 };
 
 /* One row a module: symbol, name. */
-#define RV_LOG_MODULES(X)                                                     \
-    X(RV_LOG_CLI, "cli")                                                      \
-    X(RV_LOG_CONF, "conf")                                                    \
-    X(RV_LOG_KEEPER, "keeper")                                                \
-    X(RV_LOG_LOOP, "loop")                                                    \
-    X(RV_LOG_MASTER, "master")                                                \
-    X(RV_LOG_POOL, "pool")                                                    \
-    X(RV_LOG_RPC, "rpc")                                                      \
-    X(RV_LOG_WORKER, "worker")
+#define RV_LOG_MODULES(X)    \
+  X(RV_LOG_CLI, "cli")       \
+  X(RV_LOG_CONF, "conf")     \
+  X(RV_LOG_KEEPER, "keeper") \
+  X(RV_LOG_LOOP, "loop")     \
+  X(RV_LOG_MASTER, "master") \
+  X(RV_LOG_POOL, "pool")     \
+  X(RV_LOG_RPC, "rpc")       \
+  X(RV_LOG_WORKER, "worker")
 
 enum rv_log_module {
 #define RV_LOG_ENUM(SYMBOL, NAME) SYMBOL,
@@ -86,11 +86,11 @@ void rv_log_write(enum rv_log_level level, enum rv_log_module module,
                   struct rv_log_rate *rate, const char *format, ...)
     RV_PRINTF(4, 5);
 
-#define RV_LOG_AT(LEVEL, ...)                                                 \
-    do {                                                                      \
-        static struct rv_log_rate rv_log_rate_here;                           \
-        rv_log_write(LEVEL, RV_LOG_THIS, &rv_log_rate_here, __VA_ARGS__);     \
-    } while (0)
+#define RV_LOG_AT(LEVEL, ...)                                         \
+  do {                                                                \
+    static struct rv_log_rate rv_log_rate_here;                       \
+    rv_log_write(LEVEL, RV_LOG_THIS, &rv_log_rate_here, __VA_ARGS__); \
+  } while (0)
 
 #define rv_log_emer(...)  RV_LOG_AT(RV_LOG_EMER, __VA_ARGS__)
 #define rv_log_err(...)   RV_LOG_AT(RV_LOG_ERR, __VA_ARGS__)
