@@ -129,7 +129,7 @@ parse_inet(const char *rest, struct rv_address *address,
            struct rv_error *error)
 {
     const char *colon = strrchr(rest, ':');
-    uint16_t port;
+    uint16_t port = 0;
     if (!rest[0]) {
         return rv_error_set(error, -EINVAL, "the address is empty; %s", forms);
     }
@@ -158,7 +158,7 @@ parse_ptcp(const char *rest, struct rv_address *address,
     char port_text[8];
     const char *colon = strchr(rest, ':');
     size_t length = colon ? (size_t)(colon - rest) : strlen(rest);
-    uint16_t port;
+    uint16_t port = 0;
     if (!length || length >= sizeof port_text) {
         return rv_error_set(error, -EINVAL,
                             "\"ptcp:%s\" is not an address; write ptcp:8080 "

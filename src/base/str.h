@@ -68,9 +68,9 @@ void rv_str_format_size(int64_t bytes, char text[RV_STR_SIZE]);
 /* The number of strings in a vector that ends with NULL; 0 for NULL. */
 size_t rv_str_vector_length(char *const *vector);
 
-/* Appends a copy of the 'length' bytes at 'string' to '*vectorp', a vector on
- * the heap that ends with NULL, or NULL for an empty one.  -ENOMEM; nothing
- * changes then. */
+/* Appends a copy of the 'length' bytes at 'string' to '*vectorp', which only
+ * this function has made, or NULL for an empty one.  The time is linear in
+ * the vector's length.  -ENOMEM; nothing changes then. */
 int rv_str_vector_add(char ***vectorp, const char *string, size_t length);
 
 /* Frees the strings and the vector.  Accepts NULL. */

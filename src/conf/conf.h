@@ -10,7 +10,8 @@
  *     struct rv_conf *conf;
  *     struct rv_conf_errors errors;
  *     rv_conf_errors_init(&errors);
- *     if (rv_conf_parse(text, length, "reeve.yaml", &conf, &errors)) {
+ *     if (rv_conf_parse(text, length, "reeve.yaml", "/etc/reeve", &conf,
+ *                       &errors)) {
  *         fputs(rv_buf_string(&errors.text), stderr);   // one line an error
  *     }
  *     rv_conf_errors_deinit(&errors);
@@ -150,6 +151,8 @@ void rv_conf_errors_deinit(struct rv_conf_errors *errors);
 
 /* Reads the text of a configuration.  'source' names it in errors, and
  * relative paths in it are made absolute against 'directory' (absolute).
+ * Without `name` in it, the name is that of 'source' as for a file, or
+ * "reeve" if 'source' is "-" or begins with "(" or "<".
  * Gives the caller a new '*confp'; -EINVAL with 'errors' filled, or
  * -ENOMEM. */
 int rv_conf_parse(const char *text, size_t length, const char *source,
@@ -175,6 +178,11 @@ int rv_conf_dump(const struct rv_conf *conf, struct rv_buf *out);
  * generation). */
 int rv_conf_dump_service(const struct rv_conf_service *service,
                          bool with_workers, struct rv_buf *out);
+
+/* Appends 'string' (UTF-8) as one YAML word, quoted unless it is a plain word;
+ * for those who make the text of a configuration themselves:
+ * rv_buf_puts(&text, "command: ["); rv_conf_quote(argv[0], &text); ... */
+int rv_conf_quote(const char *string, struct rv_buf *out);
 
 /* Appends a JSON Schema (draft 2020-12) of the format, from the table. */
 int rv_conf_json_schema(struct rv_buf *out);

@@ -34,6 +34,7 @@ struct rv_pool {
 
     /* For one reconcile of one service: slots by index, -1 if none. */
     int *seat_of_committed, *seat_of_candidate, *seat_of_other;
+    int seats_capacity; /* No index reaches this. */
 };
 
 void rv__pool_move(struct rv_pool_worker *worker, enum rv_pool_state state,
@@ -43,6 +44,9 @@ void rv__pool_act(struct rv_pool *pool, enum rv_pool_action_type type,
                   int slot, int service);
 void rv__pool_act_full(struct rv_pool *pool,
                        const struct rv_pool_action *action);
+
+/* Makes room to seat indexes below 'n'.  -ENOMEM. */
+int rv__pool_reserve_seats(struct rv_pool *pool, int n);
 
 /* Makes a worker leave: the way depends on its state. */
 void rv__pool_drain(struct rv_pool *pool, int slot, int64_t now_ms);

@@ -46,11 +46,7 @@ rv_pool_create(int max_workers, uint64_t seed, struct rv_pool **poolp)
     pool->random = seed;
     pool->stop_deadline_ms = pool->soak_deadline_ms = RV_POOL_NEVER;
     pool->workers = calloc(n, sizeof *pool->workers);
-    pool->seat_of_committed = calloc(n, sizeof *pool->seat_of_committed);
-    pool->seat_of_candidate = calloc(n, sizeof *pool->seat_of_candidate);
-    pool->seat_of_other = calloc(n, sizeof *pool->seat_of_other);
-    if (!pool->workers || !pool->seat_of_committed || !pool->seat_of_candidate
-        || !pool->seat_of_other) {
+    if (!pool->workers || rv__pool_reserve_seats(pool, max_workers)) {
         rv_pool_destroy(pool);
         return -ENOMEM;
     }
@@ -70,6 +66,27 @@ rv_pool_destroy(struct rv_pool *pool)
         free(pool->actions);
         free(pool);
     }
+}
+
+/* A configuration may want more workers than there are slots; each wanted
+ * index has a seat all the same. */
+int
+rv__pool_reserve_seats(struct rv_pool *pool, int n)
+{
+    int **seats[] = {&pool->seat_of_committed, &pool->seat_of_candidate,
+                     &pool->seat_of_other};
+    if (n <= pool->seats_capacity) {
+        return 0;
+    }
+    for (size_t i = 0; i < RV_ARRAY_SIZE(seats); i++) {
+        int *larger = realloc(*seats[i], (size_t)n * sizeof *larger);
+        if (!larger) {
+            return -ENOMEM;
+        }
+        *seats[i] = larger;
+    }
+    pool->seats_capacity = n;
+    return 0;
 }
 
 void
@@ -325,9 +342,13 @@ start_timed_out(struct rv_pool *pool, int slot, int64_t now_ms)
 static void
 ready_timed_out(struct rv_pool *pool, int slot, int64_t now_ms)
 {
+    static const struct rv_pool_exit unknown = {RV_POOL_EXIT_UNKNOWN, 0};
     const struct rv_pool_worker *worker = &pool->workers[slot];
     bool is_hung = worker->policy.watchdog_ms
                    && worker->ping_ms + worker->policy.watchdog_ms <= now_ms;
+    if (is_hung && rv__pool_is_candidate(pool, worker)) {
+        rv__pool_roll_back(pool, slot, RV_POOL_REASON_WATCHDOG, &unknown);
+    }
     rv_pool_replace(pool, slot,
                     is_hung ? RV_POOL_REASON_WATCHDOG : RV_POOL_REASON_AGE,
                     now_ms);
@@ -357,25 +378,24 @@ rv__pool_expire(struct rv_pool *pool, int slot, int64_t now_ms)
     case RV_POOL_STOPPING:
         escalate(pool, slot, now_ms);
         break;
-    case RV_POOL_BACKOFF:
-        worker->restarts++;
-        rv__pool_launch(pool, slot, now_ms);
-        break;
+    case RV_POOL_BACKOFF: /* Only once it is sure that it is wanted. */
     case RV_POOL_EMPTY:
     case RV_POOL_N_STATES:
         break;
     }
 }
 
-/* Whether a worker that ended so is not to come back. */
+/* Whether a worker that ended so is not to come back.  Of a candidate, only
+ * success is good enough: its generation is still to be proven. */
 static bool
-has_finished(const struct rv_pool_worker *worker,
+has_finished(const struct rv_pool *pool, const struct rv_pool_worker *worker,
              const struct rv_pool_exit *how)
 {
-    bool is_success = how->kind == RV_POOL_EXIT_CODE && how->value == 0;
+    if (how->kind == RV_POOL_EXIT_CODE && how->value == 0) {
+        return worker->policy.restart != RV_POOL_RESTART_ALWAYS;
+    }
     return worker->policy.restart == RV_POOL_RESTART_NEVER
-           || (worker->policy.restart == RV_POOL_RESTART_ON_FAILURE
-               && is_success);
+           && !rv__pool_is_candidate(pool, worker);
 }
 
 static void
@@ -441,9 +461,11 @@ exited_unasked(struct rv_pool *pool, int slot, const struct rv_pool_exit *how,
                int64_t now_ms)
 {
     struct rv_pool_worker *worker = &pool->workers[slot];
-    if (has_finished(worker, how)) {
+    if (has_finished(pool, worker, how)) {
         rv__pool_move(worker, RV_POOL_BACKOFF, now_ms);
         worker->is_done = true;
+        worker->is_replaced = false;
+        worker->reason = RV_POOL_REASON_NONE;
         return;
     }
     if (rv__pool_is_candidate(pool, worker)) {
@@ -481,6 +503,30 @@ rv_pool_exited(struct rv_pool *pool, int slot, const struct rv_pool_exit *how,
     }
 }
 
+/* The deadline of an adopted worker whose record does not say it. */
+static int64_t
+missing_deadline(const struct rv_pool_worker *worker)
+{
+    switch (worker->state) {
+    case RV_POOL_STARTING:
+        return worker->started_ms
+               + (worker->policy.ready_alive
+                      ? worker->policy.ready_after_ms
+                      : worker->policy.start_timeout_ms);
+    case RV_POOL_DRAINING:
+        return worker->since_ms + worker->policy.drain_timeout_ms;
+    case RV_POOL_STOPPING:
+        return worker->since_ms + worker->kill_delay_ms;
+    case RV_POOL_READY:
+        return ready_deadline(worker);
+    case RV_POOL_EMPTY:
+    case RV_POOL_BACKOFF:
+    case RV_POOL_N_STATES:
+        break;
+    }
+    return worker->deadline_ms;
+}
+
 void
 rv_pool_adopt(struct rv_pool *pool, int slot,
               const struct rv_pool_worker *worker)
@@ -496,8 +542,11 @@ rv_pool_adopt(struct rv_pool *pool, int slot,
     copy->age_limit_ms = service->policy.max_age_ms
                              ? shuffled_age(pool, service->policy.max_age_ms)
                              : 0;
-    if (copy->state == RV_POOL_READY) {
-        copy->deadline_ms = ready_deadline(copy);
+    /* An escalation whose delay is nothing would never get further. */
+    copy->kill_delay_ms = RV_MAX(copy->kill_delay_ms, RV__POOL_KILL_FIRST_MS);
+    if (copy->state == RV_POOL_READY || copy->deadline_ms <= 0
+        || copy->deadline_ms == RV_POOL_NEVER) {
+        copy->deadline_ms = missing_deadline(copy);
     }
     service->last_generation =
         RV_MAX(service->last_generation, worker->generation);
@@ -509,7 +558,12 @@ rv_pool_scale(struct rv_pool *pool, int service, int n_workers)
 {
     struct rv_pool_service *s = &pool->services[service];
     RV_ASSERT(s->is_used && n_workers >= 0 && n_workers <= pool->max_workers);
-    s->policy.n_workers = n_workers;
+    if (s->is_removed) {
+        return;
+    }
+    if (s->generation) {
+        s->policy.n_workers = n_workers;
+    }
     s->candidate_policy.n_workers = n_workers;
 }
 

@@ -21,24 +21,25 @@ belongs(const struct rv_pool *pool, int slot, int service)
            && is_live(&pool->workers[slot]);
 }
 
+/* Whether the seat needs nobody else: its worker serves, or has done all that
+ * it had to do. */
 static bool
-is_ready(const struct rv_pool *pool, int slot)
+is_settled(const struct rv_pool *pool, int slot)
 {
-    return slot >= 0 && pool->workers[slot].state == RV_POOL_READY;
+    return slot >= 0
+           && (pool->workers[slot].state == RV_POOL_READY
+               || pool->workers[slot].is_done);
 }
 
 static bool
 is_proven(const struct rv_pool *pool, int slot, int64_t now_ms)
 {
-    if (slot < 0) {
+    if (!is_settled(pool, slot)) {
         return false;
     }
     const struct rv_pool_worker *worker = &pool->workers[slot];
-    if (worker->state == RV_POOL_BACKOFF) {
-        return worker->is_done;
-    }
-    return worker->state == RV_POOL_READY
-           && now_ms >= worker->ready_ms + worker->policy.soak_ms;
+    return worker->is_done
+           || now_ms >= worker->ready_ms + worker->policy.soak_ms;
 }
 
 /* Of two workers for one seat, the one nearer to serving stays. */
@@ -90,7 +91,7 @@ n_seats(const struct rv_pool *pool, int service)
 }
 
 /* Notes who sits where.  'seat_of_other' keeps one ready worker that is to
- * leave, if there is one. */
+ * leave, if there is one, and rather one that waits for a spare. */
 static void
 seat_workers(struct rv_pool *pool, int service, int64_t now_ms)
 {
@@ -105,10 +106,12 @@ seat_workers(struct rv_pool *pool, int service, int64_t now_ms)
         }
         const struct rv_pool_worker *worker = &pool->workers[slot];
         int *seats = seats_for(pool, worker);
+        int *other = &pool->seat_of_other[worker->index];
         if (seats) {
             take_seat(pool, &seats[worker->index], slot, now_ms);
-        } else if (worker->state == RV_POOL_READY) {
-            pool->seat_of_other[worker->index] = slot;
+        } else if (worker->state == RV_POOL_READY
+                   && (*other < 0 || !pool->workers[*other].is_replaced)) {
+            *other = slot;
         }
     }
 }
@@ -149,7 +152,7 @@ must_leave(const struct rv_pool *pool, int slot, int64_t now_ms)
         return is_switch;
     }
     return worker->state != RV_POOL_READY || is_switch
-           || is_ready(pool, pool->seat_of_committed[index]);
+           || is_settled(pool, pool->seat_of_committed[index]);
 }
 
 static void
@@ -163,11 +166,15 @@ dismiss(struct rv_pool *pool, int service, int64_t now_ms)
     }
 }
 
-/* Starts a worker for a seat; false when no slot is free. */
+/* Starts a worker for a seat, and seats it; false when no slot is free. */
 static bool
 hire(struct rv_pool *pool, int service, int index, uint32_t generation,
-     const struct rv_pool_policy *policy, int64_t now_ms)
+     int64_t now_ms)
 {
+    const struct rv_pool_service *s = &pool->services[service];
+    bool is_candidate = generation == s->candidate;
+    int *seats =
+        is_candidate ? pool->seat_of_candidate : pool->seat_of_committed;
     int slot = rv__pool_find_free(pool);
     if (slot < 0) {
         return false;
@@ -178,13 +185,14 @@ hire(struct rv_pool *pool, int service, int index, uint32_t generation,
         .service = service,
         .index = index,
         .generation = generation,
-        .policy = *policy,
+        .policy = is_candidate ? s->candidate_policy : s->policy,
     };
     int replaced = pool->seat_of_other[index];
     if (replaced >= 0 && pool->workers[replaced].is_replaced) {
         worker->restarts = pool->workers[replaced].restarts + 1;
     }
     rv__pool_launch(pool, slot, now_ms);
+    seats[index] = slot;
     return true;
 }
 
@@ -231,7 +239,7 @@ hire_committed(struct rv_pool *pool, int service, int64_t now_ms)
     for (int i = 0; i < n; i++) {
         if (pool->seat_of_committed[i] < 0 && !is_switched(pool, s, i, now_ms)
             && may_hire_committed(pool, i, &spare_used)
-            && !hire(pool, service, i, s->generation, &s->policy, now_ms)) {
+            && !hire(pool, service, i, s->generation, now_ms)) {
             break;
         }
     }
@@ -247,32 +255,52 @@ note_soak(struct rv_pool *pool, int slot)
     }
 }
 
-/* Starts candidates as far as the batch allows.  True when all are proven. */
+/* Whether a slot comes free without anybody's doing: of a worker that leaves,
+ * or that will have left its seat to a candidate after this step. */
 static bool
+is_slot_coming(const struct rv_pool *pool, const struct rv_pool_service *s,
+               int64_t now_ms)
+{
+    for (int slot = 0; slot < pool->n_slots; slot++) {
+        enum rv_pool_state state = pool->workers[slot].state;
+        if (state == RV_POOL_DRAINING || state == RV_POOL_STOPPING) {
+            return true;
+        }
+    }
+    for (int i = 0; i < s->candidate_policy.n_workers; i++) {
+        if (pool->seat_of_committed[i] >= 0
+            && is_switched(pool, s, i, now_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Starts candidates as far as the batch allows. */
+static void
 hire_candidates(struct rv_pool *pool, int service, int64_t now_ms)
 {
     static const struct rv_pool_exit unknown = {RV_POOL_EXIT_UNKNOWN, 0};
     const struct rv_pool_service *s = &pool->services[service];
     const struct rv_pool_policy *policy = &s->candidate_policy;
     int budget = policy->batch ? policy->batch : policy->n_workers;
-    bool is_complete = true;
     for (int i = 0; i < policy->n_workers; i++) {
         int slot = pool->seat_of_candidate[i];
         if (is_proven(pool, slot, now_ms)) {
             continue;
         }
-        is_complete = false;
         if (budget-- <= 0) {
             break;
         }
         if (slot >= 0) {
             note_soak(pool, slot);
-        } else if (!hire(pool, service, i, s->candidate, policy, now_ms)) {
-            rv__pool_roll_back(pool, -1, RV_POOL_REASON_SLOTS, &unknown);
-            return false;
+        } else if (!hire(pool, service, i, s->candidate, now_ms)) {
+            if (!is_slot_coming(pool, s, now_ms)) {
+                rv__pool_roll_back(pool, -1, RV_POOL_REASON_SLOTS, &unknown);
+            }
+            break;
         }
     }
-    return is_complete;
 }
 
 static void
@@ -283,7 +311,7 @@ note_recovery(struct rv_pool *pool, int service)
         return;
     }
     for (int i = 0; i < s->policy.n_workers; i++) {
-        if (!is_ready(pool, pool->seat_of_committed[i])) {
+        if (!is_settled(pool, pool->seat_of_committed[i])) {
             return;
         }
     }
@@ -291,17 +319,16 @@ note_recovery(struct rv_pool *pool, int service)
     rv__pool_act(pool, RV_POOL_RECOVERED, -1, service);
 }
 
-/* True when nothing of the service stands in the way of a commit. */
-static bool
+static void
 reconcile_service(struct rv_pool *pool, int service, int64_t now_ms)
 {
-    struct rv_pool_service *s = &pool->services[service];
     seat_workers(pool, service, now_ms);
     hire_committed(pool, service, now_ms);
-    bool is_complete = !s->candidate || hire_candidates(pool, service, now_ms);
+    if (pool->services[service].candidate) {
+        hire_candidates(pool, service, now_ms);
+    }
     dismiss(pool, service, now_ms);
     note_recovery(pool, service);
-    return is_complete;
 }
 
 static void
@@ -321,23 +348,50 @@ forget_removed(struct rv_pool *pool)
     }
 }
 
-/* True when everything wanted is there and proven. */
-static bool
+static void
 reconcile_services(struct rv_pool *pool, int64_t now_ms)
 {
-    bool is_complete = true;
     pool->soak_deadline_ms = RV_POOL_NEVER;
     for (int i = 0; i < pool->n_services; i++) {
-        if (pool->services[i].is_used && !reconcile_service(pool, i, now_ms)) {
-            is_complete = false;
+        if (pool->services[i].is_used) {
+            reconcile_service(pool, i, now_ms);
         }
     }
-    return is_complete;
+}
+
+static bool
+is_service_proven(struct rv_pool *pool, int service, int64_t now_ms)
+{
+    const struct rv_pool_service *s = &pool->services[service];
+    if (!s->is_used || !s->candidate) {
+        return true;
+    }
+    seat_workers(pool, service, now_ms);
+    for (int i = 0; i < s->candidate_policy.n_workers; i++) {
+        if (!is_proven(pool, pool->seat_of_candidate[i], now_ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether nothing stands in the way of a commit. */
+static bool
+is_roll_proven(struct rv_pool *pool, int64_t now_ms)
+{
+    for (int i = 0; i < pool->n_services; i++) {
+        if (!is_service_proven(pool, i, now_ms)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void
 hasten_stop(struct rv_pool *pool, int64_t now_ms)
 {
+    static const struct rv_pool_exit unknown = {RV_POOL_EXIT_UNKNOWN, 0};
+    rv__pool_roll_back(pool, -1, RV_POOL_REASON_STOP, &unknown);
     if (pool->stop == RV_POOL_STOP_DEADLINE
         && now_ms >= pool->stop_deadline_ms) {
         pool->stop = RV_POOL_STOP_FAST;
@@ -348,6 +402,21 @@ hasten_stop(struct rv_pool *pool, int64_t now_ms)
         if (slot < pool->n_slots
             && pool->workers[slot].state != RV_POOL_EMPTY) {
             rv__pool_terminate(pool, slot, now_ms);
+        }
+    }
+}
+
+/* Starts those whose time has come.  All that are not wanted are gone by now,
+ * so that nobody is started only to be told to leave. */
+static void
+wake(struct rv_pool *pool, int64_t now_ms)
+{
+    for (int slot = 0; slot < pool->n_slots; slot++) {
+        struct rv_pool_worker *worker = &pool->workers[slot];
+        if (worker->state == RV_POOL_BACKOFF
+            && worker->deadline_ms <= now_ms) {
+            worker->restarts++;
+            rv__pool_launch(pool, slot, now_ms);
         }
     }
 }
@@ -363,14 +432,16 @@ rv_pool_reconcile(struct rv_pool *pool, int64_t now_ms)
     if (pool->is_stopping) {
         hasten_stop(pool, now_ms);
     }
-    bool was_rolling = pool->is_rolling;
-    bool is_complete = reconcile_services(pool, now_ms);
-    if (pool->is_rolling && is_complete) {
+    /* First, so that nobody is started whom the commit would dismiss. */
+    if (pool->is_rolling && is_roll_proven(pool, now_ms)) {
         rv__pool_commit(pool);
     }
+    bool was_rolling = pool->is_rolling;
+    reconcile_services(pool, now_ms);
     if (was_rolling && !pool->is_rolling) {
         reconcile_services(pool, now_ms);
     }
+    wake(pool, now_ms);
     forget_removed(pool);
 }
 

@@ -52,13 +52,20 @@ withdraw_candidates(struct rv_pool *pool)
 }
 
 static void
+drop_service(struct rv_pool_service *service)
+{
+    service->is_dropped_next = false;
+    service->is_removed = true;
+    service->is_failed = false;
+    service->generation = 0;
+    service->policy.n_workers = service->candidate_policy.n_workers = 0;
+}
+
+static void
 commit_service(struct rv_pool_service *service)
 {
     if (service->is_dropped_next) {
-        service->is_dropped_next = false;
-        service->is_removed = true;
-        service->generation = 0;
-        service->policy.n_workers = service->candidate_policy.n_workers = 0;
+        drop_service(service);
         return;
     }
     service->policy = service->candidate_policy;
@@ -145,6 +152,11 @@ rv_pool_configure(struct rv_pool *pool, const struct rv_pool_spec *specs,
 {
     static const struct rv_pool_exit unknown = {RV_POOL_EXIT_UNKNOWN, 0};
     (void)now_ms;
+    for (size_t i = 0; i < n_specs; i++) {
+        if (rv__pool_reserve_seats(pool, specs[i].policy.n_workers)) {
+            return -ENOMEM;
+        }
+    }
     rv__pool_roll_back(pool, -1, RV_POOL_REASON_SUPERSEDED, &unknown);
     for (int i = 0; i < pool->n_services; i++) {
         pool->services[i].is_dropped_next = pool->services[i].is_used;
@@ -154,6 +166,11 @@ rv_pool_configure(struct rv_pool *pool, const struct rv_pool_spec *specs,
         if (rc) {
             withdraw_candidates(pool);
             return rc;
+        }
+    }
+    for (int i = 0; i < pool->n_services && how == RV_POOL_AT_ONCE; i++) {
+        if (pool->services[i].is_dropped_next) {
+            drop_service(&pool->services[i]);
         }
     }
     pool->is_paused = false;

@@ -26,10 +26,9 @@ struct rv_test {
     const TTest *test;
 };
 
-#define RV_TEST(NAME)                                                         \
-    {                                                                         \
-        #NAME, NAME                                                           \
-    }
+/* clang-format off */
+#define RV_TEST(NAME) {#NAME, NAME}
+/* clang-format on */
 
 /* Runs all tests; the exit status of main().  CK_RUN_CASE and CK_VERBOSITY
  * mean what they mean to Check. */

@@ -1,0 +1,1 @@
+"""What the measurements share: measure.py (figures), peers.py (managers)."""

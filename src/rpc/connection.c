@@ -1,0 +1,348 @@
+#include "rpc/connection.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    READ_BYTES = 4096,
+    /* What one connection may take of a turn of the loop. */
+    READS_PER_TURN = 16,
+    MESSAGES_PER_TURN = 64,
+};
+
+/* The outcomes of a turn besides negative errnos. */
+enum { GOES_ON, ENDED_CLEANLY };
+
+bool
+rv_connection_has_unsent(const struct rv_connection *c)
+{
+    return c->sent < c->output.length;
+}
+
+static bool
+has_unscanned(const struct rv_connection *c)
+{
+    return c->scanned < c->input.length;
+}
+
+static bool
+may_read(const struct rv_connection *c)
+{
+    return !c->is_paused && !c->has_ended && !rv_connection_has_unsent(c)
+           && !has_unscanned(c);
+}
+
+/* Tells the loop what to wait for.  A connection that has work left but waits
+ * for nobody asks for writability, which comes at once because nothing is
+ * unsent: this cannot fail, as starting a timer could. */
+static void
+update_events(struct rv_connection *c)
+{
+    if (c->is_alivep) {
+        return; /* Done at the end of the turn. */
+    }
+    uint32_t events = 0;
+    bool has_work = !c->is_paused && (has_unscanned(c) || c->has_ended);
+    if (rv_connection_has_unsent(c) || has_work || c->abort_code) {
+        events = EPOLLOUT;
+    } else if (may_read(c)) {
+        events = EPOLLIN;
+    }
+    if (events != c->io.events) {
+        rv_io_set_events(&c->io, events);
+    }
+}
+
+/* Sends as much as the socket takes; frees the buffer when all is gone. */
+static int
+flush(struct rv_connection *c)
+{
+    while (rv_connection_has_unsent(c)) {
+        ssize_t n =
+            send(c->fd, c->output.data + c->sent, c->output.length - c->sent,
+                 MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n >= 0) {
+            c->sent += (size_t)n;
+        } else if (errno == EAGAIN) {
+            break;
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    if (!rv_connection_has_unsent(c)) {
+        rv_buf_deinit(&c->output);
+        c->sent = 0;
+    } else if (c->sent > c->output.length / 2) {
+        /* Dropping the front only when it is the larger half keeps the cost
+         * of moving the rest in proportion to the bytes sent. */
+        rv_buf_consume(&c->output, c->sent);
+        c->sent = 0;
+    }
+    return 0;
+}
+
+static int
+receive(struct rv_connection *c)
+{
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        int rc = rv_buf_reserve(&c->input, READ_BYTES);
+        if (rc) {
+            return rc;
+        }
+        ssize_t n = recv(c->fd, c->input.data + c->input.length, READ_BYTES,
+                         MSG_DONTWAIT);
+        if (n < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return errno == EAGAIN ? 0 : -errno;
+        }
+        c->input.length += (size_t)n;
+        c->input.data[c->input.length] = '\0';
+        c->has_ended = n == 0;
+        if (n < READ_BYTES) {
+            return 0; /* Most likely all there is; else there is a turn. */
+        }
+    }
+    return 0;
+}
+
+/* Drops the bytes of finished values, and the buffer with the last one. */
+static void
+compact(struct rv_connection *c)
+{
+    size_t pending = rv_json_frame_pending(&c->frame);
+    rv_buf_consume(&c->input, c->scanned - pending);
+    c->scanned = pending;
+    if (!c->input.length) {
+        rv_buf_deinit(&c->input);
+    }
+}
+
+static int
+deliver_message(struct rv_connection *c, struct rv_error *error)
+{
+    struct rv_jsonrpc_message message;
+    const char *start = c->input.data + c->scanned - c->frame.length;
+    int rc = rv_jsonrpc_parse(start, c->frame.length, &message, error);
+    if (rc) {
+        return rc;
+    }
+    rc = c->callbacks->on_message(c, &message, c->context);
+    rv_jsonrpc_deinit(&message);
+    if (rc) {
+        rv_error_set(error, rc, "%s refused",
+                     rv_jsonrpc_type_name(message.type));
+    }
+    return rc;
+}
+
+static int
+explain_frame(const struct rv_connection *c, int rc, struct rv_error *error)
+{
+    if (rc == -EMSGSIZE) {
+        return rv_error_set(error, rc, "message above the limit of %zu bytes",
+                            c->frame.max_bytes);
+    }
+    if (rc == -E2BIG) {
+        return rv_error_set(error, rc,
+                            "message nested above the limit of %u brackets",
+                            c->frame.max_depth);
+    }
+    return rv_error_set(error, rc, "no JSON value where one should start");
+}
+
+/* Hands the messages received to the callback, as far as this turn allows. */
+static int
+deliver(struct rv_connection *c, const bool *is_alive, struct rv_error *error)
+{
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        if (!has_unscanned(c) || c->is_paused || rv_connection_has_unsent(c)
+            || c->abort_code) {
+            break;
+        }
+        size_t used;
+        int rc = rv_json_frame_scan(&c->frame, c->input.data + c->scanned,
+                                    c->input.length - c->scanned, &used);
+        if (rc < 0) {
+            return explain_frame(c, rc, error);
+        }
+        c->scanned += used;
+        if (rc == RV_JSON_FRAME_COMPLETE) {
+            rc = deliver_message(c, error);
+            if (rc || !*is_alive) {
+                return rc;
+            }
+        }
+    }
+    compact(c);
+    return 0;
+}
+
+/* Judges, after the work of a turn, whether the connection is over. */
+static int
+check_end(const struct rv_connection *c, uint32_t events,
+          struct rv_error *error)
+{
+    bool is_waiting = c->is_paused || rv_connection_has_unsent(c);
+    if (c->abort_code) {
+        return rv_error_errno(error, c->abort_code, "connection given up");
+    }
+    if ((events & (EPOLLHUP | EPOLLERR)) && is_waiting) {
+        return rv_error_set(error, -ECONNRESET,
+                            "the peer left before its reply");
+    }
+    if (!c->has_ended || is_waiting || has_unscanned(c)) {
+        return GOES_ON;
+    }
+    if (c->input.length) {
+        return rv_error_set(error, -ECONNRESET,
+                            "the peer left in the middle of a message");
+    }
+    return ENDED_CLEANLY;
+}
+
+static int
+take_turn(struct rv_connection *c, uint32_t events, const bool *is_alive,
+          struct rv_error *error)
+{
+    int rc = flush(c);
+    if (rc) {
+        return rv_error_errno(error, rc, "cannot send");
+    }
+    /* Also on a hang-up: requests sent before it are still to be read. */
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && may_read(c)) {
+        rc = receive(c);
+        if (rc) {
+            return rv_error_errno(error, rc, "cannot receive");
+        }
+    }
+    rc = deliver(c, is_alive, error);
+    if (rc || !*is_alive) {
+        return rc;
+    }
+    return check_end(c, events, error);
+}
+
+static void
+release(struct rv_connection *c)
+{
+    rv_io_stop(&c->io);
+    if (c->fd >= 0) {
+        close(c->fd);
+        c->fd = -1;
+    }
+    rv_buf_deinit(&c->input);
+    rv_buf_deinit(&c->output);
+    c->scanned = 0;
+    c->sent = 0;
+}
+
+static void
+on_event(struct rv_io *io, uint32_t events)
+{
+    struct rv_connection *c = io->context;
+    struct rv_error error;
+    error.code = 0;
+    error.text[0] = '\0';
+    bool is_alive = true;
+    c->is_alivep = &is_alive;
+    int rc = take_turn(c, events, &is_alive, &error);
+    if (!is_alive) {
+        return;
+    }
+    c->is_alivep = NULL;
+    if (rc == GOES_ON) {
+        update_events(c);
+        return;
+    }
+    release(c);
+    c->callbacks->on_closed(c, &error, c->context);
+}
+
+int
+rv_connection_start(struct rv_connection *c, struct rv_loop *loop, int fd,
+                    const struct rv_connection_limits *limits,
+                    const struct rv_connection_callbacks *callbacks,
+                    void *context)
+{
+    *c = (struct rv_connection){
+        .fd = -1, .callbacks = callbacks, .context = context};
+    rv_json_frame_init(&c->frame, limits->max_message_bytes,
+                       limits->max_depth);
+    /* A turn reads on past the limit, and white space is not counted. */
+    rv_buf_init(&c->input, limits->max_message_bytes
+                               + (size_t)READS_PER_TURN * READ_BYTES);
+    rv_buf_init(&c->output, limits->max_output_bytes);
+    rv_io_init(&c->io, on_event, c);
+    int rc = rv_io_start(loop, &c->io, fd, EPOLLIN);
+    if (rc) {
+        return rc;
+    }
+    c->fd = fd;
+    return 0;
+}
+
+void
+rv_connection_stop(struct rv_connection *c)
+{
+    if (c->is_alivep) {
+        *c->is_alivep = false;
+        c->is_alivep = NULL;
+    }
+    release(c);
+}
+
+int
+rv_connection_send(struct rv_connection *c,
+                   const struct rv_jsonrpc_message *message)
+{
+    int rc = rv_jsonrpc_format(message, &c->output);
+    if (rc == -EMSGSIZE && c->sent) {
+        /* Bytes that are gone do not count against the limit. */
+        rv_buf_consume(&c->output, c->sent);
+        c->sent = 0;
+        rc = rv_jsonrpc_format(message, &c->output);
+    }
+    if (rc) {
+        if (!rv_connection_has_unsent(c)) {
+            rv_buf_deinit(&c->output);
+            c->sent = 0;
+        }
+        return rc;
+    }
+    rc = flush(c);
+    if (rc) {
+        rv_connection_abort(c, rc);
+    }
+    update_events(c);
+    return 0;
+}
+
+void
+rv_connection_pause(struct rv_connection *c)
+{
+    c->is_paused = true;
+    update_events(c);
+}
+
+void
+rv_connection_resume(struct rv_connection *c)
+{
+    c->is_paused = false;
+    update_events(c);
+}
+
+void
+rv_connection_abort(struct rv_connection *c, int code)
+{
+    if (c->fd < 0) {
+        return;
+    }
+    c->abort_code = code;
+    /* A full socket would keep a turn by writability away; a hang-up comes
+     * in any case. */
+    shutdown(c->fd, SHUT_RDWR);
+    update_events(c);
+}
