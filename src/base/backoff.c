@@ -9,7 +9,7 @@ rv_backoff_ms(int64_t min_ms, int64_t max_ms, unsigned int n_failures,
     }
     int64_t delay_ms = RV_MAX(min_ms, 1);
     for (unsigned int i = 2; i < n_failures && delay_ms < max_ms; i++) {
-        delay_ms *= 2;
+        delay_ms = delay_ms > max_ms / 2 ? max_ms : delay_ms * 2;
     }
     delay_ms = RV_MIN(delay_ms, max_ms);
     int64_t jitter_ms = delay_ms / 4;

@@ -8,7 +8,8 @@
 void
 rv_buf_init(struct rv_buf *buf, size_t maximum_bytes)
 {
-    *buf = (struct rv_buf){.maximum = maximum_bytes};
+    /* So that no sum of lengths and capacities can overflow. */
+    *buf = (struct rv_buf){.maximum = RV_MIN(maximum_bytes, SIZE_MAX / 4)};
 }
 
 void

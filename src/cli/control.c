@@ -27,6 +27,7 @@ static const struct option long_options[] = {
     {"target", required_argument, NULL, 't'},
     {"config", required_argument, NULL, 'c'},
     {"timeout", required_argument, NULL, 'T'},
+    {"runtime-dir", required_argument, NULL, 'R'},
     {"json", no_argument, NULL, OPTION_JSON},
     {"no-wait", no_argument, NULL, OPTION_NO_WAIT},
     {"now", no_argument, NULL, OPTION_NOW},
@@ -63,6 +64,8 @@ take_option(struct call *call, int option)
     case 'c':
         call->target.config = optarg;
         return 0;
+    case 'R':
+        return setenv("REEVE_RUNDIR", optarg, 1) ? RV_EXIT_FAILED : 0;
     case 'T':
         return rv_str_parse_duration(optarg, &call->target.timeout_ms)
                    ? rv_cli_usage(call->command,
@@ -114,8 +117,9 @@ parse(int argc, char **argv, const char *allowed, size_t min, size_t max,
     *call = (struct call){.command = argv[0], .lines = -1};
     call->target.timeout_ms = -1;
     optind = 1;
-    while ((option = getopt_long(argc, argv, is_raw ? "+t:c:T:" : "t:c:T:fn:",
-                                 long_options, NULL))
+    while ((option = getopt_long(
+                argc, argv, is_raw ? "+t:c:R:T:" : "t:c:R:T:fn:", long_options,
+                NULL))
            != -1) {
         int status = take_option(call, option);
         if (status) {
@@ -184,14 +188,12 @@ ask(const struct call *call, const char *method, size_t n_args,
 
 /* Waits for the answer to what was sent, and shows progress meanwhile. */
 static int
-wait_with_progress(const struct call *call, struct rv_unixctl_client *client,
-                   int64_t timeout_ms, struct rv_unixctl_result *result,
-                   struct rv_error *error)
+wait_with_progress(struct rv_cli_progress *progress,
+                   struct rv_unixctl_client *client, int64_t timeout_ms,
+                   struct rv_unixctl_result *result, struct rv_error *error)
 {
-    struct rv_cli_progress progress;
     int64_t end_ms = now_ms() + timeout_ms;
     int rc;
-    rv_cli_progress_open(&progress, &call->target);
     for (;;) {
         rc = rv_unixctl_client_receive(client, result, error);
         if (rc != -EAGAIN) {
@@ -206,13 +208,12 @@ wait_with_progress(const struct call *call, struct rv_unixctl_client *client,
         }
         struct pollfd readable = {client->fd, POLLIN, 0};
         if (poll(&readable, 1, TURN_MS) == 0) {
-            rv_cli_progress_draw(&progress);
+            rv_cli_progress_draw(progress);
         }
     }
-    if (!rc && progress.n_lines) {
-        rv_cli_progress_draw(&progress);
+    if (!rc && progress->n_lines) {
+        rv_cli_progress_draw(progress);
     }
-    rv_cli_progress_close(&progress);
     return rc;
 }
 
@@ -236,13 +237,17 @@ ask_and_wait(const struct call *call, const char *method, size_t n_args,
     if (status) {
         return status;
     }
+    /* First, for a reeve that was told to stop may be gone at once. */
+    struct rv_cli_progress progress;
+    rv_cli_progress_open(&progress, &call->target);
     int rc = rv_unixctl_client_send_block(&client, method, n_args, args,
                                           EXTRA_MS, &error);
     if (!rc) {
-        rc = wait_with_progress(call, &client,
+        rc = wait_with_progress(&progress, &client,
                                 timeout_ms >= 0 ? timeout_ms : EXTRA_MS,
                                 &result, &error);
     }
+    rv_cli_progress_close(&progress);
     rv_unixctl_client_close(&client);
     return rc ? transport_failed(rc, &error) : print_result(&result);
 }

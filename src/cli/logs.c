@@ -24,6 +24,7 @@ static const struct option options[] = {
     {"target", required_argument, NULL, 't'},
     {"config", required_argument, NULL, 'c'},
     {"timeout", required_argument, NULL, 'T'},
+    {"runtime-dir", required_argument, NULL, 'R'},
     {"follow", no_argument, NULL, 'f'},
     {"lines", required_argument, NULL, 'n'},
     {NULL, 0, NULL, 0},
@@ -39,6 +40,8 @@ take_option(struct logs *logs, int option)
     case 'c':
         logs->target.config = optarg;
         return 0;
+    case 'R':
+        return setenv("REEVE_RUNDIR", optarg, 1) ? RV_EXIT_FAILED : 0;
     case 'T':
         return rv_str_parse_duration(optarg, &logs->target.timeout_ms)
                    ? rv_cli_usage("logs", "-T takes seconds")
@@ -130,7 +133,7 @@ rv_cli_logs(int argc, char **argv)
     struct rv_unixctl_client client;
     int option;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "t:c:T:fn:", options, NULL))
+    while ((option = getopt_long(argc, argv, "t:c:R:T:fn:", options, NULL))
            != -1) {
         int status = take_option(&logs, option);
         if (status) {

@@ -13,32 +13,37 @@
 #include "master/master.h"
 #include "os/process.h"
 
-#define TARGET_USAGE "[-t NAME|PATH] [-c FILE] [-T SECONDS]"
-#define RUN_USAGE                                                               \
-  "[-c FILE] [-n NAME] [-R FOLDER] [-l ADDRESS]... [-w N] [-e NAME=VALUE]...\n" \
-  "        [--ready HOW] [--reuseport] [--single] [--take-over] "               \
-  "[-- PROGRAM ARGUMENTS...]"
+#define TARGET_USAGE "[-t NAME|PATH] [-c FILE] [-R FOLDER] [-T SECONDS]"
+#define RUN_USAGE(SINGLE)                                        \
+  "-c FILE [-R FOLDER]" SINGLE " [--take-over]\n"                \
+  "   or: [-l ADDRESS]... [-w N] [-e NAME=VALUE]... [-n NAME]\n" \
+  "       [-R FOLDER] [--ready HOW] [--reuseport]" SINGLE "\n"   \
+  "       [--take-over] -- PROGRAM ARGUMENTS..."
 #define RUN_HELP                                                             \
-  "  -c, --config FILE       the services, in YAML (reeve.yaml(5))\n"        \
+  "  -c, --config FILE       the services, in YAML (reeve.yaml(5));\n"       \
+  "                          default: reeve.yaml, if there is one\n"         \
   "  -n, --name NAME         names pidfile and control socket\n"             \
-  "  -R, --runtime-dir DIR   where these are kept\n"                         \
+  "  -R, --runtime-dir DIR   where these are kept, unless the file says\n"   \
   "  -l, --listen ADDRESS    8080, 127.0.0.1:8080, [::1]:80, unix:/x.sock\n" \
   "  -w, --workers N|auto    how many processes (default: auto)\n"           \
   "  -e, --env NAME=VALUE    adds to the workers' environment\n"             \
   "      --ready HOW         alive, notify, tcp, \"http PATH\", "            \
   "\"exec CMD\"\n"                                                           \
   "      --reuseport         one socket per worker\n"                        \
-  "      --single            one worker in this process, for debugging\n"    \
   "      --take-over         stop workers of a reeve that was killed\n"
+#define SINGLE_HELP \
+  "      --single            one worker in this process, for debugging\n"
 #define TARGET_HELP                                                         \
   "  -t, --target NAME|PATH  which reeve (default: the only one running)\n" \
   "  -c, --config FILE       the one that runs this configuration\n"        \
+  "  -R, --runtime-dir DIR   where to look for it\n"                        \
   "  -T, --timeout SECONDS   give up waiting after so long\n"
 #define WAIT_HELP "      --no-wait           return when it has begun\n"
 
 const struct rv_cli_command rv_cli_commands[] = {
-    {"run", rv_cli_run, RUN_USAGE, "run services in the foreground", RUN_HELP},
-    {"start", rv_cli_start, RUN_USAGE,
+    {"run", rv_cli_run, RUN_USAGE(" [--single]"),
+     "run services in the foreground", RUN_HELP SINGLE_HELP},
+    {"start", rv_cli_start, RUN_USAGE(""),
      "run services as a daemon; returns when they are ready", RUN_HELP},
     {"status", rv_cli_status, "[--json] " TARGET_USAGE,
      "show services and workers",
@@ -47,7 +52,9 @@ const struct rv_cli_command rv_cli_commands[] = {
      "read the configuration again and roll to it, or change nothing",
      "Services whose configuration changed get a new generation of workers,\n"
      "beside the old one; when all are ready the old ones drain.  If none\n"
-     "changed, all roll: the program itself is new.\n" WAIT_HELP TARGET_HELP},
+     "changed, all roll: the program itself is new.  With SERVICE, that one\n"
+     "rolls in any case, and of the others only those that changed.\n" WAIT_HELP
+         TARGET_HELP},
     {"restart", rv_cli_restart, "[SERVICE] [--no-wait] " TARGET_USAGE,
      "roll to a new generation of the same configuration",
      WAIT_HELP TARGET_HELP},
@@ -64,15 +71,15 @@ const struct rv_cli_command rv_cli_commands[] = {
      "show the last lines of reeve and its workers",
      "  -f, --follow            go on as lines come\n"
      "  -n, --lines N           at most the last N\n" TARGET_HELP},
-    {"check", rv_cli_check, "[-c FILE]", "check a configuration",
+    {"check", rv_cli_check, "[[-c] FILE]", "check a configuration",
      "  -c, --config FILE       default: reeve.yaml\n"},
-    {"dump", rv_cli_dump, "[-c FILE] " TARGET_USAGE,
+    {"dump", rv_cli_dump, TARGET_USAGE,
      "print a configuration with all defaults",
      "With -c that of the file, else that of the running reeve.\n" TARGET_HELP},
     {"schema", rv_cli_schema, "[--man]",
      "print a JSON Schema of the configuration",
      "      --man               the table of keys for the man page instead\n"},
-    {"ctl", rv_cli_ctl, "[-t NAME|PATH] [-T SECONDS] METHOD [ARGUMENTS...]",
+    {"ctl", rv_cli_ctl, TARGET_USAGE " METHOD [ARGUMENTS...]",
      "call any method of a control socket (list-commands lists them)",
      TARGET_HELP},
     {"help", rv_cli_help, "[COMMAND]", "explain a command", ""},
@@ -110,8 +117,10 @@ rv_cli_usage(const char *command, const char *format, ...)
     va_start(args, format);
     fprintf(stderr, "reeve %s: ", command);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "\ntry: reeve help %s\n", command);
     va_end(args);
+    const struct rv_cli_command *known = find_command(command);
+    fprintf(stderr, "\nusage: reeve %s %s\ntry: reeve help %s\n", command,
+            known ? known->usage : "", command);
     return RV_EXIT_USAGE;
 }
 

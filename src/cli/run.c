@@ -97,6 +97,14 @@ take_option(struct run_options *options, int option)
     }
 }
 
+/* Whether somebody most likely forgot the -c. */
+static bool
+is_configuration(const char *word)
+{
+    const char *ending = strrchr(word, '.');
+    return ending && (!strcmp(ending, ".yaml") || !strcmp(ending, ".yml"));
+}
+
 static int
 parse_run(int argc, char **argv, struct run_options *options)
 {
@@ -114,6 +122,13 @@ parse_run(int argc, char **argv, struct run_options *options)
         }
     }
     options->program = optind < argc ? argv + optind : NULL;
+    if (options->single && !strcmp(options->command, "start")) {
+        return rv_cli_usage(argv[0], "--single is for run: it has no daemon");
+    }
+    if (options->program && is_configuration(options->program[0])) {
+        return rv_cli_usage(argv[0], "\"%s\" is no program; say -c %s",
+                            options->program[0], options->program[0]);
+    }
     if (options->config && options->program) {
         return rv_cli_usage(argv[0], "give either -c FILE or a program, not "
                                      "both");
@@ -345,7 +360,10 @@ rv_cli_check(int argc, char **argv)
         path = optarg;
     }
     if (optind < argc) {
-        return rv_cli_usage(argv[0], "say -c %s", argv[optind]);
+        path = argv[optind++];
+    }
+    if (optind < argc) {
+        return rv_cli_usage(argv[0], "one file at a time");
     }
     struct rv_conf *conf = NULL;
     struct rv_conf_errors errors;

@@ -29,27 +29,36 @@ find_only(const char *rundir, char name[256])
 {
     DIR *folder = opendir(rundir);
     const struct dirent *entry;
+    struct rv_buf names;
     int n = 0;
+    rv_buf_init(&names, 1024);
     while (folder && (entry = readdir(folder))) {
         size_t length = strlen(entry->d_name);
         if (length > 4 && length < 256
             && !strcmp(entry->d_name + length - 4, ".pid")
             && is_live(rundir, entry->d_name)) {
             snprintf(name, 256, "%.*s", (int)length - 4, entry->d_name);
+            rv_buf_printf(&names, "%s%s", n ? ", " : "", name);
             n++;
         }
     }
     if (folder) {
         closedir(folder);
     }
-    if (n == 1) {
-        return 0;
+    int status = RV_EXIT_OK;
+    if (!n) {
+        status = rv_cli_fail(RV_EXIT_NOT_RUNNING,
+                             "none is running in %s; -R FOLDER looks in "
+                             "another folder",
+                             rundir);
+    } else if (n > 1) {
+        status = rv_cli_fail(RV_EXIT_USAGE,
+                             "%d are running in %s: %s; choose one with -t "
+                             "NAME",
+                             n, rundir, rv_buf_string(&names));
     }
-    return n ? rv_cli_fail(RV_EXIT_USAGE,
-                           "%d are running in %s; choose one with -t NAME", n,
-                           rundir)
-             : rv_cli_fail(RV_EXIT_NOT_RUNNING, "none is running in %s",
-                           rundir);
+    rv_buf_deinit(&names);
+    return status;
 }
 
 /* The name and the folder that a configuration file stands for. */

@@ -159,6 +159,11 @@ complain_fd(const struct check *check, struct rv_conf_place place,
 static bool
 has_listen(const struct rv_conf_service *service, const char *name)
 {
+    bool is_probed = service->ready == RV_CONF_READY_TCP
+                     || service->ready == RV_CONF_READY_HTTP;
+    if (is_probed && !strcmp(name, "probe")) {
+        return true; /* The socket that each worker gets for its probe. */
+    }
     for (size_t i = 0; i < service->n_listens; i++) {
         if (!strcmp(service->listens[i].name, name)) {
             return true;

@@ -174,6 +174,15 @@ receive_block(struct rv_keeper_client *client, struct rv_keeper_frame *frame,
     }
 }
 
+void
+rv_keeper_flush_block(struct rv_keeper_client *client)
+{
+    struct pollfd writable = {client->fd, POLLOUT, 0};
+    while (client->fd >= 0 && !rv_keeper_flush(client)
+           && poll(&writable, 1, SILENCE_MS) == 1) {
+    }
+}
+
 int
 rv_keeper_fetch_block(struct rv_keeper_client *client,
                       rv_keeper_frame_callback *callback, void *context)

@@ -1,7 +1,7 @@
 /* The master's end of the keeper's channel.
  *
- * Room: keeper.  Runs in: master.  Blocks: only the two functions that end in
- * _block, which are for the start, when there is nothing to serve yet.
+ * Room: keeper.  Runs in: master.  Blocks: only the functions that end in
+ * _block, which are for the start and the end, when there is nothing to serve.
  *
  *     rv_keeper_client_init(&client, fd);
  *     rv_keeper_fetch_block(&client, on_entry, self);
@@ -54,6 +54,9 @@ int rv_keeper_tell(struct rv_keeper_client *client, enum rv_keeper_verb verb,
 
 /* Sends what is queued; true when nothing is left. */
 bool rv_keeper_flush(struct rv_keeper_client *client);
+
+/* Sends what is queued, waiting at most ten seconds for the keeper. */
+void rv_keeper_flush_block(struct rv_keeper_client *client);
 
 /* Hands the frames that have come to 'callback'.  -EPIPE when the keeper is
  * gone, else 0. */

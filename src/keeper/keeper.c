@@ -260,6 +260,9 @@ RV_NORETURN static void
 become_master(struct keeper *keeper, int channel_fd)
 {
     char number[16];
+    /* What a terminal or a supervisor sends to the whole group would come
+     * twice: to us, who forward it, and to the master itself. */
+    setpgid(0, 0);
     rv_process_reset_signals();
     rv_fd_set_cloexec(channel_fd, false);
     snprintf(number, sizeof number, "%d", channel_fd);
@@ -390,6 +393,8 @@ read_signals(struct keeper *keeper)
     while (read(keeper->signal_fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGCHLD) {
             reap(keeper);
+        } else if (info.ssi_signo == SIGWINCH && info.ssi_code == SI_KERNEL) {
+            continue; /* The terminal was resized: nobody means us. */
         } else {
             forward(keeper, (int)info.ssi_signo);
         }

@@ -116,7 +116,7 @@ rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
             .generation = known_generation(known, n_known, service->name),
             .is_changed = how == RV_POOL_ROLL
                           && (all_changed || is_named
-                              || (!only && is_changed(master, service))),
+                              || is_changed(master, service)),
         };
         n_changed += specs[i].is_changed;
     }
@@ -189,8 +189,9 @@ terminate(struct rv__master *master, struct rv__worker *worker)
         rv_buf_init(&why, 8192);
         rv__describe_failure(master, worker->slot, pool->reason, &unknown,
                              &why);
-        rv_log_warn("%s", rv_buf_string(&why));
-        rv__operation_start_failed(master, rv_buf_string(&why));
+        if (!rv__operation_start_failed(master, rv_buf_string(&why))) {
+            rv_log_warn("%s", rv_buf_string(&why));
+        }
         rv_buf_deinit(&why);
     }
     rv__worker_signal(worker, SIGTERM);

@@ -312,7 +312,8 @@ take_or_open(struct rv__master *master, struct rv_error *error)
     snprintf(address.u.un.sun_path, sizeof address.u.un.sun_path, "%.107s",
              master->control_path);
     int fd = rv__master_take_entry(master, "control");
-    if (fd >= 0 && rv_listen_matches(fd, &address)) {
+    if (fd >= 0 && rv_listen_matches(fd, &address)
+        && !access(master->control_path, F_OK)) {
         master->control_fd = fd;
         return 0;
     }

@@ -6,7 +6,9 @@
  *   sockets.c    listening sockets
  *   launch.c     fork, and what happens in the child until exec
  *   environment.c  arguments and environment of a worker
- *   worker.c     a worker's pidfd, notify socket and output
+ *   worker.c     a worker's process
+ *   streams.c    its output
+ *   notify.c     what it says by sd_notify
  *   probe.c      readiness probes
  *   output.c     where lines go: terminal, files, the ring for `reeve logs`
  *   apply.c      pool actions -> effects
@@ -236,6 +238,9 @@ int rv__sockets_open(struct rv__master *master, const struct rv_conf *conf,
 void rv__sockets_collect(struct rv__master *master);
 struct rv__socket *rv__sockets_find(const struct rv__master *master,
                                     const struct rv_conf_listen *listen);
+/* Whether a process besides 'worker' has the socket that 'worker' gets. */
+bool rv__sockets_is_shared(const struct rv__worker *worker,
+                           const struct rv__socket *s);
 /* The descriptor for a worker index; borrowed. */
 int rv__socket_fd(const struct rv__socket *s, int index);
 /* Before a worker of a removed index is told to leave: keeps new connections
@@ -296,6 +301,27 @@ void rv__worker_orphan_ended(struct rv__master *master, pid_t pid,
 void rv__worker_destroy(struct rv__worker *worker);
 const struct rv_pool_worker *rv__worker_pool(const struct rv__worker *worker);
 
+/* streams.c */
+void rv__stream_init(struct rv__stream *stream, struct rv__worker *worker);
+/* Opens the pipe for stream 'i'; the caller owns the child's end. */
+int rv__stream_open(struct rv__worker *worker, int i,
+                    const struct rv_conf_output_to *to, int *child_fdp);
+/* Writes what is left of a line; 'forget' also takes it out of the store. */
+void rv__stream_close(struct rv__stream *stream, bool forget);
+/* Whether both streams go to the same place, and so share a pipe. */
+bool rv__streams_are_one(const struct rv_conf_service *service);
+/* Reads what a worker that ended left behind. */
+void rv__streams_drain(struct rv__worker *worker);
+/* Takes streams and notify socket out of the store. */
+void rv__streams_adopt(struct rv__worker *worker);
+/* What the store calls a descriptor of a worker. */
+void rv__worker_entry_name(const struct rv__worker *worker, const char *kind,
+                           int i, char name[RV_KEEPER_NAME]);
+
+/* notify.c */
+void rv__on_notify(struct rv_io *io, uint32_t events);
+void rv__on_notify_pause_over(struct rv_timer *timer);
+
 /* probe.c */
 struct rv__probe;
 /* Opens the private socket that is probed; its port, 0 if none is needed. */
@@ -309,8 +335,10 @@ void rv__probe_destroy(struct rv__probe *probe);
 /* output.c */
 int rv__output_init(struct rv__master *master, struct rv_error *error);
 void rv__output_deinit(struct rv__master *master);
-/* The output for a file, shared by all who name it. */
-struct rv__output *rv__output_get(struct rv__master *master, const char *path);
+/* The output for a file (NULL: standard output), shared by all who name it.
+ * -ENOMEM, and as open(2). */
+int rv__output_get(struct rv__master *master, const char *path,
+                   struct rv__output **outputp);
 void rv__output_put(struct rv__output *output);
 /* Sends what reeve itself says to the configured file from now on. */
 int rv__output_set_log(struct rv__master *master, const char *path,
@@ -350,8 +378,9 @@ void rv__operation_committed(struct rv__master *master);
 void rv__operation_rolled_back(struct rv__master *master,
                                const struct rv_pool_action *action,
                                const char *why);
-/* A worker failed while the service starts for the first time. */
-void rv__operation_start_failed(struct rv__master *master, const char *why);
+/* A worker failed while the service starts for the first time.  Whether that
+ * ends the start, which is then logged with 'why'. */
+bool rv__operation_start_failed(struct rv__master *master, const char *why);
 /* Answers those who wait for what is now true. */
 void rv__operation_check(struct rv__master *master);
 /* Describes the end of a worker with its last lines of output. */

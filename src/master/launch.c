@@ -12,6 +12,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -73,8 +74,12 @@ collect_listens(struct rv__worker *worker, struct rv__launch *launch,
                                 service->listens[i].name);
         }
         /* As systemd does by default; servers that want it otherwise set it
-         * themselves, for all who share the socket. */
-        rv_fd_set_nonblocking(fd, false);
+         * themselves, for all who share the socket.  So it must not change
+         * under one that runs: it would hang in accept(2) when another was
+         * quicker. */
+        if (!rv__sockets_is_shared(worker, s)) {
+            rv_fd_set_nonblocking(fd, false);
+        }
         launch->listen_fds[launch->n_listens++] = fd;
     }
     launch->listen_as_stdin = service->in == RV_CONF_STDIN_LISTEN;
@@ -115,8 +120,10 @@ give_up(int fd, const char *step)
 {
     struct report report = {.error = errno};
     strncpy(report.step, step, sizeof report.step - 1);
-    ssize_t n = write(fd, &report, sizeof report);
-    (void)n; /* Whether anybody hears it or not, this process ends. */
+    if (write(fd, &report, sizeof report) < 0) {
+        dprintf(STDERR_FILENO, "reeve: cannot start the program (%s): %s\n",
+                step, strerror(report.error));
+    }
     _exit(127);
 }
 

@@ -563,6 +563,7 @@ run(struct rv__master *master)
     answer_last(master);
     rv_log_info("ended");
     rv_keeper_tell(&master->keeper, RV_KEEPER_LEAVING, master->exit_status);
+    rv_keeper_flush_block(&master->keeper);
 }
 
 int

@@ -11,6 +11,29 @@
 
 #define RV_LOG_THIS RV_LOG_MASTER
 
+static bool
+has_no_process(const struct rv__worker *worker)
+{
+    return worker && !worker->pid && worker->tail.length;
+}
+
+/* What the step of the start that failed was about, in 'text'. */
+static const char *
+launch_subject(const struct rv__worker *worker, char *text, size_t size)
+{
+    const struct rv_conf_service *service = worker->service;
+    const char *subject = NULL;
+    if (!strcmp(worker->launch_step, "exec")) {
+        subject = service->command[0];
+    } else if (!strcmp(worker->launch_step, "directory")) {
+        subject = service->directory;
+    } else if (!strcmp(worker->launch_step, "user")) {
+        subject = service->user;
+    }
+    snprintf(text, size, "%s%s", subject ? " " : "", subject ? subject : "");
+    return text;
+}
+
 static void
 describe_end(const struct rv_pool_exit *how, const struct rv__worker *worker,
              struct rv_buf *text)
@@ -25,8 +48,15 @@ describe_end(const struct rv_pool_exit *how, const struct rv__worker *worker,
         break;
     case RV_POOL_EXIT_NO_START:
         rv_buf_printf(text, "could not be started");
+        if (has_no_process(worker)) {
+            /* It printed nothing: what stands there is our own reason. */
+            rv_buf_printf(text, ": %s", rv_buf_string(&worker->tail));
+            break;
+        }
         if (worker && worker->launch_step[0]) {
-            rv_buf_printf(text, " (%s)", worker->launch_step);
+            char subject[RV__PATH];
+            rv_buf_printf(text, " (%s%s)", worker->launch_step,
+                          launch_subject(worker, subject, sizeof subject));
         }
         if (how->value) {
             rv_buf_printf(text, ": %s", strerror(how->value));
@@ -53,9 +83,11 @@ describe_reason(const struct rv__worker *worker, enum rv_pool_reason reason,
     if (worker->status[0]) {
         rv_buf_printf(text, "; its status was \"%s\"", worker->status);
     }
-    if (worker->tail.length) {
-        rv_buf_printf(text, "; its last lines:\n%s",
-                      rv_buf_string(&worker->tail));
+    if (worker->tail.length && !has_no_process(worker)) {
+        const char *tail = rv_buf_string(&worker->tail);
+        size_t n = worker->tail.length;
+        rv_buf_puts(text, "; its last lines:\n");
+        rv_buf_put(text, tail, tail[n - 1] == '\n' ? n - 1 : n);
     }
 }
 
@@ -75,8 +107,12 @@ rv__describe_failure(struct rv__master *master, int slot,
         rv_buf_puts(text, "no slot is free for another worker; raise "
                           "limits.processes");
     } else if (worker) {
-        rv_buf_printf(text, "%s (generation %u, pid %d) ", worker->name,
-                      worker->generation, (int)worker->pid);
+        rv_buf_printf(text, "%s (generation %u", worker->name,
+                      worker->generation);
+        if (worker->pid) {
+            rv_buf_printf(text, ", pid %d", (int)worker->pid);
+        }
+        rv_buf_puts(text, ") ");
         describe_reason(worker, reason, how, text);
     } else {
         rv_buf_puts(text, "a worker failed");
@@ -120,15 +156,17 @@ rv__operation_rolled_back(struct rv__master *master,
     }
 }
 
-void
+bool
 rv__operation_start_failed(struct rv__master *master, const char *why)
 {
-    if (master->is_starting && master->options.must_start
-        && !rv_pool_is_stopping(master->pool)) {
-        rv_log_err("giving up the start: %s", why);
-        master->exit_status = RV_EXIT_FAILED;
-        rv__operation_stop(master, RV_POOL_STOP_FAST, NULL);
+    if (!master->is_starting || !master->options.must_start
+        || rv_pool_is_stopping(master->pool)) {
+        return false;
     }
+    rv_log_err("giving up the start: %s", why);
+    master->exit_status = RV_EXIT_FAILED;
+    rv__operation_stop(master, RV_POOL_STOP_FAST, NULL);
+    return true;
 }
 
 /* Begins a roll to 'conf', which it consumes. */
@@ -264,7 +302,7 @@ rv__operation_reload(struct rv__master *master, const char *service,
     }
     /* The same configuration once more means that the program changed. */
     bool all = !service && !anything_changed(master, conf);
-    return begin_roll(master, conf, NULL, all, call, wait, error);
+    return begin_roll(master, conf, service, all, call, wait, error);
 }
 
 int
@@ -437,8 +475,8 @@ check_start(struct rv__master *master)
             return;
         }
     }
-    master->is_starting = false;
     rv_log_info("all services are ready");
+    master->is_starting = false;
     rv_notify_send("READY=1\n");
     rv_keeper_tell(&master->keeper, RV_KEEPER_STARTED, 0);
     if (master->options.is_daemon) {

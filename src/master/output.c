@@ -272,32 +272,44 @@ open_file(const char *path)
     return open(path, flags | O_NONBLOCK, 0640);
 }
 
-struct rv__output *
-rv__output_get(struct rv__master *master, const char *path)
+static struct rv__output *
+find_output(struct rv__master *master, const char *path)
 {
     struct rv_list *node;
     if (!path) {
-        master->standard_output->n_users++;
         return master->standard_output;
     }
     RV_LIST_FOR_EACH (node, &master->outputs) {
         struct rv__output *output =
             RV_CONTAINER_OF(node, struct rv__output, node);
         if (output->path && !strcmp(output->path, path)) {
-            output->n_users++;
             return output;
         }
     }
+    return NULL;
+}
+
+int
+rv__output_get(struct rv__master *master, const char *path,
+               struct rv__output **outputp)
+{
+    struct rv__output *output = find_output(master, path);
+    if (output) {
+        output->n_users++;
+        *outputp = output;
+        return 0;
+    }
     int fd = open_file(path);
     if (fd < 0) {
-        rv_log_err("cannot open %s: %s", path, strerror(errno));
-        return NULL;
+        return -errno;
     }
-    struct rv__output *output = create_output(master, path, fd);
+    output = create_output(master, path, fd);
     if (!output) {
         rv_fd_close(&fd);
+        return -ENOMEM;
     }
-    return output;
+    *outputp = output;
+    return 0;
 }
 
 void
@@ -339,9 +351,10 @@ rv__output_set_log(struct rv__master *master, const char *path,
     if (!path || (old->path && !strcmp(old->path, path))) {
         return 0;
     }
-    struct rv__output *output = rv__output_get(master, path);
-    if (!output) {
-        return rv_error_errno(error, -EACCES, "log file %s", path);
+    struct rv__output *output;
+    int rc = rv__output_get(master, path, &output);
+    if (rc) {
+        return rv_error_errno(error, rc, "log file %s", path);
     }
     master->log_output = output;
     rv__output_put(old);

@@ -3,6 +3,7 @@
 #include "master/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,18 +41,18 @@ open_sockets(struct rv__master *master, const struct rv_conf *conf,
     return rc ? rc : rv__sockets_open(master, conf, error);
 }
 
-/* Writes the program's output where ours goes, and gives it the go at once. */
+/* Writes the program's output where ours goes, and gives it the go at once.
+ * Nobody reads what it reports through the end of a pipe that is not for
+ * writing, so it says on standard error why it cannot start. */
 static void
-exec_worker(struct rv__worker *worker, struct rv__launch *launch)
+exec_worker(struct rv__launch *launch)
 {
     int fds[2];
     char go = 'g';
     launch->out_fd = STDOUT_FILENO;
     launch->err_fd = STDERR_FILENO;
-    if (!rv_packet_pair(fds)) {
-        rv_packet_send(fds[0], &go, 1, -1);
-        launch->go_fd = fds[1];
-        (void)worker;
+    if (!pipe2(fds, O_CLOEXEC) && write(fds[1], &go, 1) == 1) {
+        launch->go_fd = fds[0];
         rv__launch_child(launch);
     }
 }
@@ -74,7 +75,7 @@ rv_master_run_single(const struct rv_master_options *options)
         rc = rv__launch_prepare(&worker, &launch, &error);
     }
     if (!rc) {
-        exec_worker(&worker, &launch);
+        exec_worker(&launch);
     }
     fprintf(stderr, "reeve: %s\n", error.text);
     rv__launch_free(&launch);

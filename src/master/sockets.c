@@ -231,6 +231,25 @@ n_needed_by(struct rv__master *master, const struct rv__socket *s,
     return 0;
 }
 
+bool
+rv__sockets_is_shared(const struct rv__worker *worker,
+                      const struct rv__socket *s)
+{
+    struct rv__master *master = worker->master;
+    int index = rv__worker_pool(worker)->index;
+    for (int slot = 0; slot < master->max_workers; slot++) {
+        const struct rv__worker *other = master->workers[slot];
+        if (!other || other == worker || other->pidfd < 0
+            || !n_needed_by(master, s, other->service, 1)) {
+            continue;
+        }
+        if (!s->reuseport || rv__worker_pool(other)->index == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 n_needed(struct rv__master *master, const struct rv__socket *s,
          struct rv__conf_ref *ref)

@@ -257,11 +257,11 @@ rv__status_text(struct rv__master *master, struct rv_buf *text)
     size_t i;
     char age[RV_STR_DURATION];
     format_age(number(json_object_get(status, "master"), "age_ms"), age);
-    rv_buf_printf(text, "%s: %s since %s, keeper %d, master %d",
-                  string(status, "name"), string(status, "state"), age,
-                  (int)master->keeper_pid, (int)getpid());
+    rv_buf_printf(text, "%s: %s, keeper %d, master %d up %s",
+                  string(status, "name"), string(status, "state"),
+                  (int)master->keeper_pid, (int)getpid(), age);
     if (master->n_restarts) {
-        rv_buf_printf(text, " (restarted %d times)", master->n_restarts);
+        rv_buf_printf(text, " (restarts: %d)", master->n_restarts);
     }
     rv_buf_printf(text, ", configuration: %s\n",
                   string(status, "configuration"));

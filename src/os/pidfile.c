@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -67,6 +68,7 @@ rv_pidfile_claim(const char *path, int *fdp, pid_t *holderp)
         return -errno;
     }
     int rc = lock_file(fd, holderp);
+    bool is_ours = !rc;
     if (!rc) {
         rc = check_holder(path, holderp);
     }
@@ -77,6 +79,9 @@ rv_pidfile_claim(const char *path, int *fdp, pid_t *holderp)
         rc = -errno;
     }
     if (rc) {
+        if (is_ours) {
+            unlink(temporary);
+        }
         rv_fd_close(&fd);
         return rc;
     }

@@ -170,7 +170,8 @@ rv_process_reset_signals(void)
 /* The argument area of this process: there is only one. */
 static struct {
     char *start;
-    size_t size;
+    size_t size;           /* The environment behind the arguments too. */
+    size_t arguments_size; /* The kernel shows these, up to a zero. */
 } the_title;
 
 /* Moves the strings of a vector to the heap, and says where their area ends if
@@ -199,12 +200,14 @@ rv_title_init(int argc, char **argv)
     char *start = argv[0];
     char *end = start;
     int rc = move_strings(argv, &end);
+    size_t arguments_size = (size_t)(end - start);
     if (!rc) {
         rc = move_strings(environ, &end);
     }
     if (!rc) {
         the_title.start = start;
         the_title.size = (size_t)(end - start);
+        the_title.arguments_size = arguments_size;
     }
     return rc;
 }
@@ -217,7 +220,9 @@ rv_title_set(const char *format, ...)
     }
     va_list args;
     va_start(args, format);
-    memset(the_title.start, 0, the_title.size);
+    /* The environment stays for those who look for it in /proc, but for what
+     * a long title needs of it. */
+    memset(the_title.start, 0, the_title.arguments_size);
     vsnprintf(the_title.start, the_title.size, format, args);
     va_end(args);
 }

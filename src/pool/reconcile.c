@@ -51,6 +51,18 @@ rank(const struct rv_pool_worker *worker)
                                                : 0;
 }
 
+/* Of two that wait, the longer account of failures is kept. */
+static bool
+is_better(const struct rv_pool_worker *worker,
+          const struct rv_pool_worker *holder)
+{
+    if (rank(worker) != rank(holder)) {
+        return rank(worker) > rank(holder);
+    }
+    return worker->state == RV_POOL_BACKOFF && !holder->is_done
+           && worker->n_failures > holder->n_failures;
+}
+
 static void
 take_seat(struct rv_pool *pool, int *seat, int slot, int64_t now_ms)
 {
@@ -58,7 +70,7 @@ take_seat(struct rv_pool *pool, int *seat, int slot, int64_t now_ms)
         *seat = slot;
         return;
     }
-    bool wins = rank(&pool->workers[slot]) > rank(&pool->workers[*seat]);
+    bool wins = is_better(&pool->workers[slot], &pool->workers[*seat]);
     rv__pool_drain(pool, wins ? *seat : slot, now_ms);
     *seat = wins ? slot : *seat;
 }

@@ -58,8 +58,10 @@ int
 main(void)
 {
     const struct rv_test tests[] = {
-        RV_TEST(keeps_code_and_text), RV_TEST(says_what_the_system_said),
-        RV_TEST(wraps),               RV_TEST(accepts_nothing),
+        RV_TEST(keeps_code_and_text),
+        RV_TEST(says_what_the_system_said),
+        RV_TEST(wraps),
+        RV_TEST(accepts_nothing),
         RV_TEST(cuts_long_texts_short),
     };
     return rv_test_run("error", tests, RV_ARRAY_SIZE(tests));
