@@ -54,6 +54,7 @@ struct keeper {
     bool is_started; /* A master once said that the service is up. */
     bool had_core;
     int exit_status;
+    int last_status; /* How the last master ended. */
 
     uint64_t waiting_signals; /* Came while there was no master. */
 
@@ -130,6 +131,7 @@ send_store(struct keeper *keeper)
     struct rv_keeper_frame end = {
         .verb = RV_KEEPER_END,
         .n_restarts = keeper->n_starts - 1,
+        .value = keeper->last_status,
     };
     send_frame(keeper, &end, -1);
     for (int signal = 1; signal < 64; signal++) {
@@ -353,6 +355,7 @@ child_ended(struct keeper *keeper, pid_t pid)
     if (pid == keeper->master_pid) {
         struct rv_process_end end;
         rv_process_end_decode(status, &end);
+        keeper->last_status = status;
         master_ended(keeper, &end);
         return;
     }

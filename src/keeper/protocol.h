@@ -41,7 +41,8 @@ struct rv_keeper_frame {
     uint32_t verb;
     int32_t value;
     int32_t pid;
-    int32_t n_restarts; /* END: masters started before this one. */
+    int32_t n_restarts; /* END: masters started before this one, and in 'value'
+                           how the last of them ended, as wait(2) says it. */
     uint64_t start_time;
     char text[RV_KEEPER_TEXT];
 };

@@ -200,7 +200,8 @@ rv_timer_start(struct rv_loop *loop, struct rv_timer *timer, int64_t when_ms)
         timer->position = loop->n_timers++;
         loop->timers[timer->position] = timer;
     }
-    timer->when_ms = when_ms;
+    timer->when_ms = loop->is_in_timers ? RV_MAX(when_ms, loop->now_ms + 1)
+                                        : when_ms;
     heap_up(loop, timer);
     heap_down(loop, timer);
     return 0;
@@ -222,19 +223,19 @@ rv_timer_stop(struct rv_timer *timer)
     timer->loop = NULL;
 }
 
-/* Runs the timers that were due when the turn started; one that a callback
- * starts anew with a time already past waits for the next turn, so that no
- * timer can keep the loop from its descriptors. */
+/* Runs the timers that are due.  One that a callback starts for a time already
+ * past becomes due a millisecond later (rv_timer_start), so that no timer can
+ * keep the loop from its descriptors or from other timers. */
 static void
 run_timers(struct rv_loop *loop)
 {
-    size_t budget = loop->n_timers;
-    while (budget-- && loop->n_timers
-           && loop->timers[0]->when_ms <= loop->now_ms) {
+    loop->is_in_timers = true;
+    while (loop->n_timers && loop->timers[0]->when_ms <= loop->now_ms) {
         struct rv_timer *timer = loop->timers[0];
         rv_timer_stop(timer);
         timer->callback(timer);
     }
+    loop->is_in_timers = false;
 }
 
 static int

@@ -62,6 +62,7 @@ struct rv_loop {
     int64_t offset_ms; /* Added by warps. */
     int64_t stopped_ms;
     bool is_stopped; /* The clock, not the loop. */
+    bool is_in_timers; /* A timer's callback runs. */
 };
 
 /* Opens the loop.  -EMFILE, -ENFILE, -ENOMEM as epoll_create1(2). */
@@ -100,7 +101,8 @@ void rv_timer_init(struct rv_timer *timer, rv_timer_callback *callback,
                    void *context);
 
 /* Calls the timer's callback once when the loop's clock reaches 'when_ms';
- * starting a started timer moves it.  -ENOMEM. */
+ * starting a started timer moves it.  Within a timer's callback the earliest
+ * time is one millisecond from now.  -ENOMEM. */
 int rv_timer_start(struct rv_loop *loop, struct rv_timer *timer,
                    int64_t when_ms);
 

@@ -85,12 +85,11 @@ is_changed(const struct rv__master *master,
 }
 
 static uint32_t
-known_generation(const struct rv__state_service *known, size_t n,
-                 const char *name)
+known_generation(const struct rv__state *known, const char *name)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (!strcmp(known[i].name, name)) {
-            return known[i].generation;
+    for (size_t i = 0; known && i < known->n_services; i++) {
+        if (!strcmp(known->services[i].name, name)) {
+            return known->services[i].generation;
         }
     }
     return 1;
@@ -98,9 +97,8 @@ known_generation(const struct rv__state_service *known, size_t n,
 
 int
 rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
-               const struct rv__state_service *known, size_t n_known,
-               enum rv_pool_how how, const char *only, bool all_changed,
-               int *n_changedp)
+               const struct rv__state *known, enum rv_pool_how how,
+               const char *named, bool all_changed, int *n_changedp)
 {
     struct rv_pool_spec *specs = calloc(conf->n_services, sizeof *specs);
     if (!specs) {
@@ -109,11 +107,11 @@ rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
     int n_changed = 0;
     for (size_t i = 0; i < conf->n_services; i++) {
         const struct rv_conf_service *service = &conf->services[i];
-        bool is_named = only && !strcmp(only, service->name);
+        bool is_named = named && !strcmp(named, service->name);
         specs[i] = (struct rv_pool_spec){
             .name = service->name,
             .policy = policy_of(service),
-            .generation = known_generation(known, n_known, service->name),
+            .generation = known_generation(known, service->name),
             .is_changed = how == RV_POOL_ROLL
                           && (all_changed || is_named
                               || is_changed(master, service)),
@@ -129,10 +127,27 @@ rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
     return rc;
 }
 
+void
+rv__apply_settings(struct rv__master *master, const struct rv_conf *old,
+                   const struct rv_conf *conf)
+{
+    master->ring.maximum = (size_t)conf->max_log_ring_bytes;
+    if (old && old->log_level == conf->log_level) {
+        return; /* What vlog/set changed stays. */
+    }
+    for (int i = 0; i < RV_LOG_N_MODULES; i++) {
+        rv_log_set_level((enum rv_log_module)i,
+                         (enum rv_log_level)conf->log_level);
+    }
+}
+
 static void
 commit(struct rv__master *master)
 {
     if (master->next_conf) {
+        rv__apply_settings(master, master->conf->conf,
+                           master->next_conf->conf);
+        master->read_hash = master->next_read_hash;
         rv__conf_ref_put(master->conf);
         master->conf = master->next_conf;
         master->next_conf = NULL;

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "os/fd.h"
 #include "os/listen.h"
+#include "rpc/jsonrpc.h"
 
 #define RV_LOG_THIS RV_LOG_MASTER
 
@@ -193,11 +194,7 @@ on_logs(struct rv_unixctl_call *call, void *context)
         rv_unixctl_reply(call, text);
         return;
     }
-    json_t *copy = json_string(text);
-    if (!copy) {
-        /* A worker may write any bytes: what is no text is left out. */
-        copy = json_stringn(text, rv_str_utf8_prefix(text, strlen(text)));
-    }
+    json_t *copy = rv_jsonrpc_text(text);
     rv_unixctl_reply_json(call, json_pack("{s:o, s:I}", "text", copy, "next",
                                           (json_int_t)master->ring_end));
 }

@@ -151,6 +151,8 @@ struct rv__master {
     struct rv_io keeper_io;
     pid_t keeper_pid;
     int n_restarts; /* Masters before this one. */
+    int last_status; /* How the last of them ended. */
+    uint64_t read_hash, next_read_hash; /* Of the configuration as read. */
     int64_t started_ms;
 
     int signal_fd;
@@ -212,10 +214,17 @@ struct rv__state_service {
     char name[RV_POOL_NAME];
     uint32_t generation;
 };
+struct rv__state {
+    struct rv__state_service *services; /* Owned. */
+    size_t n_services;
+    bool is_paused, is_stopping;
+};
 /* Reads a stored state.  The caller owns '*confp'. */
 int rv__state_load(struct rv__master *master, int fd, struct rv_conf **confp,
-                   struct rv__state_service **servicesp, size_t *n_servicesp,
-                   bool *is_pausedp);
+                   struct rv__state *state);
+void rv__state_deinit(struct rv__state *state);
+/* A number that changes with the configuration's dump. */
+uint64_t rv__conf_hash(const struct rv_conf *conf);
 
 /* registry.c */
 int rv__registry_open(struct rv__master *master, int fd,
@@ -356,11 +365,14 @@ void rv__output_detach(struct rv__master *master);
 /* apply.c */
 /* Lets the pool act on all that happened in this turn. */
 void rv__apply(struct rv__master *master);
-/* Builds the pool's view of a configuration; 'all_changed' rolls all. */
+/* Builds the pool's view of a configuration.  'named' (or NULL) rolls though
+ * it did not change, 'all_changed' all. */
 int rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
-                   const struct rv__state_service *known, size_t n_known,
-                   enum rv_pool_how how, const char *only, bool all_changed,
-                   int *n_changedp);
+                   const struct rv__state *known, enum rv_pool_how how,
+                   const char *named, bool all_changed, int *n_changedp);
+/* Makes the log's levels and its size what a configuration says. */
+void rv__apply_settings(struct rv__master *master, const struct rv_conf *old,
+                        const struct rv_conf *conf);
 
 /* operation.c */
 int rv__operation_reload(struct rv__master *master, const char *service,

@@ -84,6 +84,7 @@ on_frame(const struct rv_keeper_frame *frame, int *fd, void *context)
         break;
     case RV_KEEPER_END:
         master->n_restarts = frame->n_restarts;
+        master->last_status = frame->value;
         break;
     case RV_KEEPER_EXITED:
         if (master->pool) {
@@ -260,11 +261,7 @@ set_configuration(struct rv__master *master, struct rv_conf *conf,
 {
     master->conf = rv__conf_ref_create(conf);
     master->max_workers = conf->max_processes;
-    master->ring.maximum = (size_t)conf->max_log_ring_bytes;
-    for (int i = 0; i < RV_LOG_N_MODULES; i++) {
-        rv_log_set_level((enum rv_log_module)i,
-                         (enum rv_log_level)conf->log_level);
-    }
+    rv__apply_settings(master, NULL, conf);
     master->workers =
         calloc((size_t)conf->max_processes, sizeof *master->workers);
     int rc = rv_rundir_path(conf->runtime_dir, master->rundir, error);
@@ -296,16 +293,20 @@ claim_pidfile(struct rv__master *master, struct rv_error *error)
     return rc ? rv_error_errno(error, rc, "pidfile %s", path) : 0;
 }
 
-/* The parts of a start that a cold one and a restart have in common. */
+/* The parts of a start that a cold one ('state' is NULL) and a restart have in
+ * common. */
 static int
-open_all(struct rv__master *master, bool is_cold, struct rv_error *error)
+open_all(struct rv__master *master, const struct rv__state *state,
+         struct rv_error *error)
 {
+    bool is_cold = !state;
     const struct rv_conf *conf = master->conf->conf;
     int rc = claim_pidfile(master, error);
     if (!rc && is_cold) {
         rc = rv__registry_check_orphans(master, error);
     }
-    if (!rc) {
+    /* A service that is stopping takes no more connections. */
+    if (!rc && (is_cold || !state->is_stopping)) {
         rc = rv__sockets_open(master, conf, error);
     }
     if (!rc) {
@@ -329,14 +330,15 @@ start_cold(struct rv__master *master, struct rv_error *error)
         rc = set_configuration(master, conf, error);
     }
     if (!rc) {
-        rc = open_all(master, true, error);
+        rc = open_all(master, NULL, error);
     }
     if (!rc) {
-        rc = rv__apply_conf(master, conf, NULL, 0, RV_POOL_AT_ONCE, NULL,
+        rc = rv__apply_conf(master, conf, NULL, RV_POOL_AT_ONCE, NULL,
                             false, &n_changed);
         rc = rc ? rv_error_errno(error, rc, "configuration") : 0;
     }
     if (!rc) {
+        master->read_hash = rv__conf_hash(conf);
         rv_log_info("reeve %s starts \"%s\", control socket %s", RV_VERSION,
                     conf->name, master->control_path);
     }
@@ -358,31 +360,32 @@ static int
 restart(struct rv__master *master, int state_fd, struct rv_error *error)
 {
     struct rv_conf *conf = NULL;
-    struct rv__state_service *known = NULL;
-    size_t n_known = 0;
-    bool is_paused = false;
+    struct rv__state state = {.services = NULL};
     int n_changed;
     master->state_fd = state_fd;
-    int rc =
-        rv__state_load(master, state_fd, &conf, &known, &n_known, &is_paused);
+    int rc = rv__state_load(master, state_fd, &conf, &state);
     if (rc) {
         return rv_error_errno(error, rc, "stored state");
     }
     rc = set_configuration(master, conf, error);
     if (!rc) {
-        rc = open_all(master, false, error);
+        rc = open_all(master, &state, error);
     }
     if (!rc) {
-        rc = rv__apply_conf(master, conf, known, n_known, RV_POOL_AT_ONCE,
-                            NULL, false, &n_changed);
+        rc = rv__apply_conf(master, conf, &state, RV_POOL_AT_ONCE, NULL,
+                            false, &n_changed);
         rc = rc ? rv_error_errno(error, rc, "configuration") : 0;
     }
-    free(known);
+    bool is_paused = state.is_paused, is_stopping = state.is_stopping;
+    rv__state_deinit(&state);
     if (rc) {
         return rc;
     }
     if (is_paused) {
         rv_pool_pause(master->pool);
+    }
+    if (is_stopping) {
+        rv_pool_stop(master->pool, RV_POOL_STOP_GRACEFUL, 0);
     }
     if (master->options.is_daemon) {
         rv__output_detach(master);

@@ -171,7 +171,7 @@ rv__operation_start_failed(struct rv__master *master, const char *why)
 
 /* Begins a roll to 'conf', which it consumes. */
 static int
-begin_roll(struct rv__master *master, struct rv_conf *conf, const char *only,
+begin_roll(struct rv__master *master, struct rv_conf *conf, const char *named,
            bool all, struct rv_unixctl_call *call, bool wait,
            struct rv_error *error)
 {
@@ -194,7 +194,7 @@ begin_roll(struct rv__master *master, struct rv_conf *conf, const char *only,
     rv__conf_ref_put(master->next_conf);
     master->next_conf = ref;
     int n_changed = 0;
-    rc = rv__apply_conf(master, conf, NULL, 0, RV_POOL_ROLL, only, all,
+    rc = rv__apply_conf(master, conf, NULL, RV_POOL_ROLL, named, all,
                         &n_changed);
     /* Configuring withdraws a roll under way, and its ROLL_BACK must not take
      * the new configuration with it. */
@@ -262,20 +262,6 @@ check_fixed(const struct rv__master *master, const struct rv_conf *conf,
     return 0;
 }
 
-static bool
-anything_changed(struct rv__master *master, const struct rv_conf *conf)
-{
-    struct rv_buf a, b;
-    rv_buf_init(&a, 1 << 24);
-    rv_buf_init(&b, 1 << 24);
-    int rc = rv_conf_dump(master->conf->conf, &a);
-    rc = rc ? rc : rv_conf_dump(conf, &b);
-    bool differs = rc || strcmp(rv_buf_string(&a), rv_buf_string(&b)) != 0;
-    rv_buf_deinit(&a);
-    rv_buf_deinit(&b);
-    return differs;
-}
-
 int
 rv__operation_reload(struct rv__master *master, const char *service,
                      struct rv_unixctl_call *call, bool wait,
@@ -300,9 +286,13 @@ rv__operation_reload(struct rv__master *master, const char *service,
         rv_conf_destroy(conf);
         return rc;
     }
-    /* The same configuration once more means that the program changed. */
-    bool all = !service && !anything_changed(master, conf);
-    return begin_roll(master, conf, service, all, call, wait, error);
+    /* The same configuration once more means that the program changed.  It is
+     * compared with what was read last, not with what `scale` made of it. */
+    uint64_t hash = rv__conf_hash(conf);
+    bool all = !service && hash == master->read_hash;
+    rc = begin_roll(master, conf, service, all, call, wait, error);
+    master->next_read_hash = hash;
+    return rc;
 }
 
 int
@@ -331,7 +321,9 @@ rv__operation_restart(struct rv__master *master, const char *service,
     if (rc) {
         return rv_error_errno(error, rc, "restart");
     }
-    return begin_roll(master, conf, service, !service, call, wait, error);
+    rc = begin_roll(master, conf, service, !service, call, wait, error);
+    master->next_read_hash = master->read_hash;
+    return rc;
 }
 
 static int
@@ -385,6 +377,11 @@ rv__operation_stop(struct rv__master *master, enum rv_pool_stop how,
     int64_t deadline_ms =
         rv_loop_now(&master->loop) + master->conf->conf->stop_timeout_ms;
     rv_pool_stop(master->pool, how, deadline_ms);
+    /* From the moment the last worker closes its copy, clients are refused and
+     * can go elsewhere, instead of waiting in a queue that nobody empties. */
+    rv__sockets_close_all(master);
+    master->is_state_stale = true;
+    rv_notify_send("STOPPING=1\n");
     if (call && add_waiter(master, "", call)) {
         rv_unixctl_reply(call, "stopping");
     }

@@ -144,7 +144,6 @@ static void
 remember(struct rv__master *master, const char *text, size_t length)
 {
     struct rv_buf *ring = &master->ring;
-    master->ring_end += length;
     if (length > ring->maximum) {
         return;
     }
@@ -156,7 +155,17 @@ remember(struct rv__master *master, const char *text, size_t length)
         rv_buf_consume(ring, newline ? (size_t)(newline - ring->data) + 1
                                      : ring->length);
     }
-    rv_buf_put(ring, text, length);
+    if (rv_buf_put(ring, text, length)) {
+        ring->failed = false;
+        return;
+    }
+    /* It is handed out as text, which a zero would end. */
+    master->ring_end += length;
+    char *zero = ring->data + ring->length - length;
+    char *end = ring->data + ring->length;
+    while ((zero = memchr(zero, '\0', (size_t)(end - zero)))) {
+        *zero++ = ' ';
+    }
 }
 
 void
@@ -165,7 +174,7 @@ rv__output_line(struct rv__output *output, const char *name, const char *line,
 {
     struct rv__master *master = output->master;
     struct rv_buf text;
-    rv_buf_init(&text, RV__LINE_BYTES + 256);
+    rv_buf_init(&text, RV__LINE_BYTES * 2 + 256);
     rv_buf_printf(&text, "%s | ", name);
     size_t prefix = text.length;
     rv_buf_put(&text, line, length);

@@ -40,6 +40,8 @@ struct slot {
     uint32_t restarts;
     uint32_t n_failures;
     int32_t n_in_window;
+    uint32_t is_told; /* To leave. */
+    uint32_t unused;
     /* Milliseconds of CLOCK_MONOTONIC, as the master's loop knows it. */
     int64_t since_ms, started_ms, ready_ms, deadline_ms, window_start_ms;
 };
@@ -197,6 +199,7 @@ fill_slot(struct rv__master *master, int number, struct slot *slot)
     slot->state = worker->state;
     slot->restarts = worker->restarts;
     slot->n_failures = worker->n_failures;
+    slot->is_told = process && process->is_told;
     slot->n_in_window = worker->n_in_window;
     slot->since_ms = worker->since_ms;
     slot->started_ms = worker->started_ms;
@@ -276,7 +279,12 @@ adopt_slot(struct rv__master *master, int number, const struct slot *slot)
     worker.kill_delay_ms = 50;
     rv_pool_adopt(master->pool, number, &worker);
     int rc = rv__worker_adopt(master, number, slot->pid, slot->start_time);
-    if (rc) {
+    if (!rc) {
+        master->workers[number]->is_told = slot->is_told;
+        if (worker.state == RV_POOL_DRAINING) {
+            rv__worker_drain(master->workers[number]);
+        }
+    } else {
         struct rv_pool_exit how = {RV_POOL_EXIT_UNKNOWN, 0};
         rv_pool_exited(master->pool, number, &how, rv_loop_now(&master->loop));
     }
@@ -296,9 +304,12 @@ rv__registry_adopt(struct rv__master *master)
             n += master->workers[i] != NULL;
         }
     }
-    rv_log_info("took over from a master that died: %d workers, restart "
-                "number %d",
-                n, master->n_restarts);
+    struct rv_process_end end;
+    rv_process_end_decode(master->last_status, &end);
+    rv_log_info("took over from a master that died (%s %d): %d workers, "
+                "restart number %d",
+                end.is_signal ? "signal" : "status", end.value, n,
+                master->n_restarts);
 }
 
 static int

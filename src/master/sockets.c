@@ -171,24 +171,49 @@ update(struct rv__socket *s, const struct rv_conf_listen *listen)
     s->backlog = listen->backlog;
 }
 
+/* A shared socket and a group cannot have the same address at once, and none
+ * of them may go before the other serves. */
+static int
+check_reuseport(struct rv__master *master,
+                const struct rv_conf_listen *listen, struct rv_error *error)
+{
+    struct rv_conf_listen other = *listen;
+    other.reuseport = !listen->reuseport;
+    if (!rv__sockets_find(master, &other)) {
+        return 0;
+    }
+    char text[RV_ADDRESS_TEXT];
+    rv_address_format(&listen->address, text);
+    return rv_error_set(error, -EBUSY,
+                        "`reuseport` of %s cannot change while reeve "
+                        "listens there; stop and start it, or use another "
+                        "address",
+                        text);
+}
+
 static int
 open_listen(struct rv__master *master, const struct rv_conf_listen *listen,
             int n_workers, struct rv_error *error)
 {
     struct rv__socket *s = rv__sockets_find(master, listen);
+    int rc = 0;
     if (s) {
         update(s, listen);
     } else {
+        rc = check_reuseport(master, listen, error);
+        if (rc) {
+            return rc;
+        }
         s = create(master, listen);
         if (!s) {
             return rv_error_errno(error, -ENOMEM, "sockets");
         }
     }
-    int rc = grow(master, s, s->reuseport ? RV_MAX(n_workers, 1) : 1, error);
+    rc = grow(master, s, s->reuseport ? RV_MAX(n_workers, 1) : 1, error);
     if (!rc && s->n_steered && n_workers > s->n_steered) {
-        /* A group that was shrinking is wanted whole again. */
-        rv_listen_steer(s->fds[0], 0);
-        s->n_steered = 0;
+        /* A group that was shrinking is to be larger again. */
+        s->n_steered = n_workers < s->n_fds ? n_workers : 0;
+        rv_listen_steer(s->fds[0], s->n_steered);
     }
     if (!s->n_fds) {
         rv_list_remove(&s->node);

@@ -4,6 +4,8 @@
  *
  *     reeve-state 1
  *     source /etc/reeve/shop.yaml
+ *     read 5d1c8a3f0b7e9264
+ *     stopping 0
  *     paused 0
  *     service web 7
  *     ---
@@ -33,6 +35,8 @@ write_head(struct rv__master *master, struct rv_buf *text)
 {
     rv_buf_puts(text, magic);
     rv_buf_printf(text, "source %s\n", master->source ? master->source : "-");
+    rv_buf_printf(text, "read %" PRIx64 "\n", master->read_hash);
+    rv_buf_printf(text, "stopping %d\n", rv_pool_is_stopping(master->pool));
     rv_buf_printf(text, "paused %d", rv_pool_is_paused(master->pool));
     for (int i = 0; i < rv_pool_n_services(master->pool); i++) {
         const struct rv_pool_service *service =
@@ -71,35 +75,50 @@ rv__state_save(struct rv__master *master)
     rv__master_put(master, "state", fd);
 }
 
-/* Reads the lines above the separator, each of which ends with a newline. */
-static int
-read_head(struct rv__master *master, const char *text, const char *end,
-          struct rv__state_service *services, size_t *n_servicesp,
-          bool *is_pausedp)
+static void
+read_source(struct rv__master *master, const char *line, int length)
 {
-    size_t n = 0;
+    static const char key[] = "source ";
+    int n = (int)strlen(key);
+    if (length > n && line[n] == '/' && !memcmp(line, key, strlen(key))) {
+        free(master->source);
+        master->source = strndup(line + n, (size_t)(length - n));
+    }
+}
+
+static void
+read_line(struct rv__master *master, const char *line, int length,
+          struct rv__state *state)
+{
+    struct rv__state_service service;
+    int flag;
+    uint64_t hash;
+    if (sscanf(line, "service %64s %" SCNu32, service.name,
+               &service.generation)
+        == 2) {
+        state->services[state->n_services++] = service;
+    } else if (sscanf(line, "paused %d", &flag) == 1) {
+        state->is_paused = flag;
+    } else if (sscanf(line, "stopping %d", &flag) == 1) {
+        state->is_stopping = flag;
+    } else if (sscanf(line, "read %" SCNx64, &hash) == 1) {
+        master->read_hash = hash;
+    } else {
+        read_source(master, line, length);
+    }
+}
+
+/* Reads the lines above the separator at 'end'. */
+static void
+read_head(struct rv__master *master, const char *text, const char *end,
+          struct rv__state *state)
+{
     for (const char *line = text; line < end;) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         int length = (int)((newline ? newline : end) - line);
-        char path[RV__PATH * 4];
-        int paused;
-        char name[RV_POOL_NAME];
-        uint32_t generation;
-        if (sscanf(line, "service %64s %" SCNu32, name, &generation) == 2) {
-            memcpy(services[n].name, name, sizeof name);
-            services[n++].generation = generation;
-        } else if (sscanf(line, "paused %d", &paused) == 1) {
-            *is_pausedp = paused;
-        } else if (length > 7 && length < (int)sizeof path
-                   && !memcmp(line, "source /", 8)) {
-            snprintf(path, sizeof path, "%.*s", length - 7, line + 7);
-            free(master->source);
-            master->source = strdup(path);
-        }
+        read_line(master, line, length, state);
         line += length + 1;
     }
-    *n_servicesp = n;
-    return 0;
 }
 
 static size_t
@@ -112,21 +131,27 @@ count_services(const char *text)
     return n;
 }
 
+void
+rv__state_deinit(struct rv__state *state)
+{
+    free(state->services);
+    *state = (struct rv__state){.services = NULL};
+}
+
 static int
 parse_state(struct rv__master *master, const struct rv_buf *text,
-            struct rv_conf **confp, struct rv__state_service **servicesp,
-            size_t *n_servicesp, bool *is_pausedp)
+            struct rv_conf **confp, struct rv__state *state)
 {
     const char *end = strstr(rv_buf_string(text), separator);
     if (strncmp(rv_buf_string(text), magic, strlen(magic)) || !end) {
         return -EINVAL;
     }
-    struct rv__state_service *services =
-        calloc(count_services(text->data) + 1, sizeof *services);
-    if (!services) {
+    state->services
+        = calloc(count_services(text->data) + 1, sizeof *state->services);
+    if (!state->services) {
         return -ENOMEM;
     }
-    read_head(master, text->data, end, services, n_servicesp, is_pausedp);
+    read_head(master, text->data, end, state);
     const char *yaml = end + strlen(separator);
     size_t length = text->length - (size_t)(yaml - text->data);
     struct rv_conf_errors errors;
@@ -135,9 +160,7 @@ parse_state(struct rv__master *master, const struct rv_buf *text,
                            &errors);
     if (rc) {
         rv_log_err("%s", rv_buf_string(&errors.text));
-        free(services);
-    } else {
-        *servicesp = services;
+        rv__state_deinit(state);
     }
     rv_conf_errors_deinit(&errors);
     return rc;
@@ -145,16 +168,30 @@ parse_state(struct rv__master *master, const struct rv_buf *text,
 
 int
 rv__state_load(struct rv__master *master, int fd, struct rv_conf **confp,
-               struct rv__state_service **servicesp, size_t *n_servicesp,
-               bool *is_pausedp)
+               struct rv__state *state)
 {
     struct rv_buf text;
     rv_buf_init(&text, MAX_STATE_BYTES);
     int rc = lseek(fd, 0, SEEK_SET) ? -errno : rv_fd_read_all(fd, &text);
     if (!rc) {
-        rc = parse_state(master, &text, confp, servicesp, n_servicesp,
-                         is_pausedp);
+        rc = parse_state(master, &text, confp, state);
     }
     rv_buf_deinit(&text);
     return rc;
+}
+
+uint64_t
+rv__conf_hash(const struct rv_conf *conf)
+{
+    struct rv_buf text;
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a. */
+    rv_buf_init(&text, MAX_STATE_BYTES);
+    if (!rv_conf_dump(conf, &text)) {
+        for (size_t i = 0; i < text.length; i++) {
+            hash = (hash ^ (unsigned char)text.data[i])
+                   * UINT64_C(1099511628211);
+        }
+    }
+    rv_buf_deinit(&text);
+    return hash;
 }

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -56,7 +57,8 @@ worker_json(const struct rv__master *master, int slot)
             object, "status",
             json_stringn_nocheck(
                 worker->status,
-                rv_str_utf8_prefix(worker->status, RV_NOTIFY_STATUS)));
+                rv_str_utf8_prefix(worker->status,
+                                   strlen(worker->status))));
     }
     if (object && pool->state == RV_POOL_BACKOFF && !pool->is_done) {
         json_object_set_new(

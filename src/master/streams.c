@@ -27,8 +27,16 @@ keep_tail(struct rv__worker *worker, const char *line, size_t length)
         rv_buf_consume(tail, newline ? (size_t)(newline - tail->data) + 1
                                      : tail->length);
     }
+    size_t start = tail->length;
     rv_buf_put(tail, line, length);
     rv_buf_put(tail, "\n", 1);
+    /* It goes into messages, which a zero would end and an escape disturb. */
+    for (size_t i = start; i + 1 < tail->length; i++) {
+        unsigned char c = (unsigned char)tail->data[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
+            tail->data[i] = '?';
+        }
+    }
 }
 
 static void

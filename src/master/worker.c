@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -346,6 +347,7 @@ release(struct rv__worker *worker)
     int rc = watch_process(worker);
     if (rc) {
         kill(worker->pid, SIGKILL);
+        waitpid(worker->pid, NULL, 0); /* It waits for us: no delay. */
         return rc;
     }
     rv__registry_publish(worker->master, worker->slot);
@@ -439,7 +441,6 @@ rv__worker_adopt(struct rv__master *master, int slot, pid_t pid,
     worker->service = rv_conf_find_service(worker->conf->conf, service->name);
     worker->pid = pid;
     worker->start_time = start_time;
-    worker->is_told = pool->state == RV_POOL_DRAINING;
     rv__streams_adopt(worker);
     int rc = watch_process(worker);
     if (rc) {

@@ -98,8 +98,7 @@ def test_http_is_asked_of_the_new_worker_only(server):
 def test_exec(server, tmp_path):
     command = ["sh", "-c", 'test -e open && echo "$REEVE_SERVICE '
                '$REEVE_PID" > asked']
-    made = server({"exec": command} if False else
-                  ["exec", *command], directory=str(tmp_path))
+    made = server(["exec", *command], directory=str(tmp_path))
     start_closed(made)
     (tmp_path / "open").touch()
     made.wait_ready()
@@ -145,7 +144,7 @@ def test_alive(reeve):
 def test_alive_and_ready_sooner(reeve):
     made = reeve({"services": {"job": {
         "command": ["sh", "-c", "systemd-notify --ready; exec sleep 1000"],
-        "ready_after": "1h"}}})
+        "ready_after": "1h", "start_timeout": "2h"}}})
     made.start(timeout=10)
     assert made.stop() == 0
 
