@@ -202,7 +202,8 @@ answer(struct server *server, struct connection *c, size_t length)
     } else if (!strncmp(head, "GET /health ", 12)) {
         return reply(server, c, "200 OK", "ok\n");
     } else if (!strncmp(head, "GET /slow?ms=", 13)) {
-        set_state(server, c, DELAYED, now_ms() + 1 + atoi(head + 13));
+        set_state(server, c, DELAYED,
+                  now_ms() + 1 + (int)strtol(head + 13, NULL, 10));
         return true;
     }
     c->last = true; /* It may have a body, which we do not read. */
@@ -336,14 +337,16 @@ run(struct server *server)
 static void
 open_listeners(struct server *server)
 {
-    int n = atoi(environment("LISTEN_FDS", "0"));
-    if (n > 0 && atoi(environment("LISTEN_PID", "0")) == getpid()) {
+    int n = (int)strtol(environment("LISTEN_FDS", "0"), NULL, 10);
+    if (n > 0
+        && (int)strtol(environment("LISTEN_PID", "0"), NULL, 10) == getpid()) {
         server->first_listener = 3;
         server->n_listeners = n;
     } else {
         struct sockaddr_in address = {
             .sin_family = AF_INET,
-            .sin_port = htons((uint16_t)atoi(environment("PORT", "8080"))),
+            .sin_port = htons(
+                (uint16_t)(int)strtol(environment("PORT", "8080"), NULL, 10)),
             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
@@ -376,7 +379,8 @@ main(void)
     server.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     watch(&server, EPOLL_CTL_ADD, server.signal_fd, EPOLLIN,
           (uint64_t)server.signal_fd);
-    server.drain_idle_ms = atoi(environment("DRAIN_IDLE_MS", "2000"));
+    server.drain_idle_ms =
+        (int)strtol(environment("DRAIN_IDLE_MS", "2000"), NULL, 10);
     server.watchdog_ms = atoll(environment("WATCHDOG_USEC", "0")) / 2000;
     snprintf(server.body, sizeof server.body,
              "pid=%d worker=%s generation=%s version=%s\n", (int)getpid(),

@@ -86,10 +86,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(200, "ok\n")
         elif url.path != "/":
             return self.reply(404, "no such page\n")
-        self.reply(200, f"pid={os.getpid()}"
-                        f" worker={os.environ.get('REEVE_WORKER', '-')}"
-                        f" generation={os.environ.get('REEVE_GENERATION', '-')}"
-                        f" version={VERSION}\n")
+        worker = os.environ.get("REEVE_WORKER", "-")
+        generation = os.environ.get("REEVE_GENERATION", "-")
+        self.reply(200, f"pid={os.getpid()} worker={worker}"
+                        f" generation={generation} version={VERSION}\n")
 
     def reply(self, status, body):
         self.send_response(status)

@@ -158,7 +158,7 @@ static char *
 configuration_text(const struct run_options *options)
 {
     json_t *command = json_array();
-    for (char **word = options->program; *word; word++) {
+    for (char **word = options->program; word && *word; word++) {
         json_array_append_new(command, json_string(*word));
     }
     json_t *service = json_pack(

@@ -119,7 +119,7 @@ static int
 connect_name(const char *name, const char *rundir,
              struct rv_unixctl_client *client)
 {
-    struct rv_error error;
+    struct rv_error error = {.code = 0};
     int64_t end_ms = now_ms() + TRY_AGAIN_MS;
     bool was_there = false;
     for (;;) {

@@ -49,7 +49,7 @@ check_kind(struct rv_conf_reader *reader, struct rv_conf_listen *listen,
     if (!reuseport || rv__conf_tree_is_null(reuseport)) {
         listen->reuseport = reader->reuseport && !is_unix(listen);
     }
-    if (is_unix(listen) && listen->reuseport) {
+    if (reuseport && is_unix(listen) && listen->reuseport) {
         rv__conf_report_add(reader->report, reuseport->place,
                             "a unix socket cannot be shared by `reuseport`; "
                             "remove it");
@@ -66,7 +66,7 @@ static void
 read_word(struct rv_conf_reader *reader, struct rv_conf_node *word,
           struct rv_conf_listen *listen)
 {
-    static char address[] = "address";
+    char address[] = "address";
     struct rv_conf_node key = {
         .kind = RV_CONF_WORD, .place = word->place, .text = address};
     struct rv_conf_node *keys[] = {&key};

@@ -200,8 +200,8 @@ rv_timer_start(struct rv_loop *loop, struct rv_timer *timer, int64_t when_ms)
         timer->position = loop->n_timers++;
         loop->timers[timer->position] = timer;
     }
-    timer->when_ms = loop->is_in_timers ? RV_MAX(when_ms, loop->now_ms + 1)
-                                        : when_ms;
+    timer->when_ms =
+        loop->is_in_timers ? RV_MAX(when_ms, loop->now_ms + 1) : when_ms;
     heap_up(loop, timer);
     heap_down(loop, timer);
     return 0;

@@ -61,7 +61,7 @@ struct rv_loop {
     int64_t now_ms;    /* Read once a turn. */
     int64_t offset_ms; /* Added by warps. */
     int64_t stopped_ms;
-    bool is_stopped; /* The clock, not the loop. */
+    bool is_stopped;   /* The clock, not the loop. */
     bool is_in_timers; /* A timer's callback runs. */
 };
 

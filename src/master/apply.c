@@ -112,9 +112,9 @@ rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
             .name = service->name,
             .policy = policy_of(service),
             .generation = known_generation(known, service->name),
-            .is_changed = how == RV_POOL_ROLL
-                          && (all_changed || is_named
-                              || is_changed(master, service)),
+            .is_changed =
+                how == RV_POOL_ROLL
+                && (all_changed || is_named || is_changed(master, service)),
         };
         n_changed += specs[i].is_changed;
     }
@@ -175,9 +175,16 @@ service_failed(struct rv__master *master, const struct rv_pool_action *action)
 {
     const struct rv_pool_service *service =
         rv_pool_service(master->pool, action->service);
-    rv_log_err("service \"%s\" failed: a worker used up its restarts; it is "
-               "retried at the longest delay",
-               service ? service->name : "?");
+    const struct rv_pool_worker *worker =
+        rv_pool_worker(master->pool, action->slot);
+    bool is_fatal = worker->ready_ms == RV_POOL_NEVER
+                    && action->exit.kind == RV_POOL_EXIT_CODE
+                    && action->exit.value == 2;
+    rv_log_err("service \"%s\" failed: a worker %s; it is retried at the "
+               "longest delay",
+               service ? service->name : "?",
+               is_fatal ? "exited with status 2 before it was ready"
+                        : "used up its restarts");
 }
 
 /* `on_failed: exit`: a container should end with its program's status. */

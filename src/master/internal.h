@@ -150,8 +150,8 @@ struct rv__master {
     struct rv_keeper_client keeper;
     struct rv_io keeper_io;
     pid_t keeper_pid;
-    int n_restarts; /* Masters before this one. */
-    int last_status; /* How the last of them ended. */
+    int n_restarts;                     /* Masters before this one. */
+    int last_status;                    /* How the last of them ended. */
     uint64_t read_hash, next_read_hash; /* Of the configuration as read. */
     int64_t started_ms;
 
@@ -230,7 +230,7 @@ uint64_t rv__conf_hash(const struct rv_conf *conf);
 int rv__registry_open(struct rv__master *master, int fd,
                       struct rv_error *error);
 void rv__registry_close(struct rv__master *master);
-void rv__registry_publish(struct rv__master *master, int slot);
+void rv__registry_publish(struct rv__master *master, int number);
 /* Rebuilds pool and workers from what the last master published. */
 void rv__registry_adopt(struct rv__master *master);
 /* Workers of a reeve that died whole; stops them with 'take_over', else an

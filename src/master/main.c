@@ -306,7 +306,7 @@ open_all(struct rv__master *master, const struct rv__state *state,
         rc = rv__registry_check_orphans(master, error);
     }
     /* A service that is stopping takes no more connections. */
-    if (!rc && (is_cold || !state->is_stopping)) {
+    if (!rc && !(state && state->is_stopping)) {
         rc = rv__sockets_open(master, conf, error);
     }
     if (!rc) {
@@ -333,8 +333,8 @@ start_cold(struct rv__master *master, struct rv_error *error)
         rc = open_all(master, NULL, error);
     }
     if (!rc) {
-        rc = rv__apply_conf(master, conf, NULL, RV_POOL_AT_ONCE, NULL,
-                            false, &n_changed);
+        rc = rv__apply_conf(master, conf, NULL, RV_POOL_AT_ONCE, NULL, false,
+                            &n_changed);
         rc = rc ? rv_error_errno(error, rc, "configuration") : 0;
     }
     if (!rc) {
@@ -372,8 +372,8 @@ restart(struct rv__master *master, int state_fd, struct rv_error *error)
         rc = open_all(master, &state, error);
     }
     if (!rc) {
-        rc = rv__apply_conf(master, conf, &state, RV_POOL_AT_ONCE, NULL,
-                            false, &n_changed);
+        rc = rv__apply_conf(master, conf, &state, RV_POOL_AT_ONCE, NULL, false,
+                            &n_changed);
         rc = rc ? rv_error_errno(error, rc, "configuration") : 0;
     }
     bool is_paused = state.is_paused, is_stopping = state.is_stopping;

@@ -79,4 +79,3 @@ rv__on_notify(struct rv_io *io, uint32_t events)
     rv_timer_start(&master->loop, &worker->notify_timer,
                    rv_loop_now(&master->loop) + NOTIFY_PAUSE_MS);
 }
-

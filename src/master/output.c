@@ -360,7 +360,7 @@ rv__output_set_log(struct rv__master *master, const char *path,
     if (!path || (old->path && !strcmp(old->path, path))) {
         return 0;
     }
-    struct rv__output *output;
+    struct rv__output *output = NULL;
     int rc = rv__output_get(master, path, &output);
     if (rc) {
         return rv_error_errno(error, rc, "log file %s", path);

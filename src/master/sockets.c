@@ -37,8 +37,8 @@ rv__socket_name(const struct rv__socket *s, int index,
     if (s->reuseport) {
         snprintf(number, sizeof number, "#%d", index);
     }
-    snprintf(name, RV_KEEPER_NAME, "listen/%.*s%s",
-             RV_KEEPER_NAME - 24, s->text, number);
+    snprintf(name, RV_KEEPER_NAME, "listen/%.*s%s", RV_KEEPER_NAME - 24,
+             s->text, number);
 }
 
 struct rv__socket *
@@ -174,8 +174,8 @@ update(struct rv__socket *s, const struct rv_conf_listen *listen)
 /* A shared socket and a group cannot have the same address at once, and none
  * of them may go before the other serves. */
 static int
-check_reuseport(struct rv__master *master,
-                const struct rv_conf_listen *listen, struct rv_error *error)
+check_reuseport(struct rv__master *master, const struct rv_conf_listen *listen,
+                struct rv_error *error)
 {
     struct rv_conf_listen other = *listen;
     other.reuseport = !listen->reuseport;

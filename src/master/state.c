@@ -146,8 +146,8 @@ parse_state(struct rv__master *master, const struct rv_buf *text,
     if (strncmp(rv_buf_string(text), magic, strlen(magic)) || !end) {
         return -EINVAL;
     }
-    state->services
-        = calloc(count_services(text->data) + 1, sizeof *state->services);
+    state->services =
+        calloc(count_services(text->data) + 1, sizeof *state->services);
     if (!state->services) {
         return -ENOMEM;
     }
@@ -188,8 +188,8 @@ rv__conf_hash(const struct rv_conf *conf)
     rv_buf_init(&text, MAX_STATE_BYTES);
     if (!rv_conf_dump(conf, &text)) {
         for (size_t i = 0; i < text.length; i++) {
-            hash = (hash ^ (unsigned char)text.data[i])
-                   * UINT64_C(1099511628211);
+            hash =
+                (hash ^ (unsigned char)text.data[i]) * UINT64_C(1099511628211);
         }
     }
     rv_buf_deinit(&text);

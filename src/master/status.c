@@ -57,8 +57,7 @@ worker_json(const struct rv__master *master, int slot)
             object, "status",
             json_stringn_nocheck(
                 worker->status,
-                rv_str_utf8_prefix(worker->status,
-                                   strlen(worker->status))));
+                rv_str_utf8_prefix(worker->status, strlen(worker->status))));
     }
     if (object && pool->state == RV_POOL_BACKOFF && !pool->is_done) {
         json_object_set_new(

@@ -91,7 +91,7 @@ read_stream(struct rv__stream *stream)
 
 void
 rv__worker_entry_name(const struct rv__worker *worker, const char *kind, int i,
-           char name[RV_KEEPER_NAME])
+                      char name[RV_KEEPER_NAME])
 {
     snprintf(name, RV_KEEPER_NAME, "%s/%d/%d", kind, worker->slot, i);
 }
@@ -185,7 +185,7 @@ rv__streams_are_one(const struct rv_conf_service *service)
 /* Opens the pipe for stream 'i'; the caller owns the child's end. */
 int
 rv__stream_open(struct rv__worker *worker, int i,
-            const struct rv_conf_output_to *to, int *child_fdp)
+                const struct rv_conf_output_to *to, int *child_fdp)
 {
     int fds[2];
     if (to->kind == RV_CONF_OUTPUT_NULL) {
@@ -237,4 +237,3 @@ rv__streams_adopt(struct rv__worker *worker)
         rv_notify_name(worker->notify_fd, worker->notify_name);
     }
 }
-

@@ -14,7 +14,7 @@
 int
 rv_notify_name(int fd, char name[RV_NOTIFY_NAME])
 {
-    struct sockaddr_un address;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t length = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &length)) {
         return -errno;
@@ -110,7 +110,9 @@ parse_line(const char *line, size_t length, struct rv_notify *notify)
     } else if (is_text(line, length, "WATCHDOG=trigger")) {
         notify->is_trigger = true;
     } else if (has_key(line, length, "MAINPID=")) {
-        notify->has_mainpid = true;
+        /* Who names itself asks for nothing. */
+        notify->has_mainpid =
+            parse_usec(line + 8, length - 8) != (uint64_t)notify->sender;
     } else if (has_key(line, length, status)) {
         copy_status(line + sizeof status - 1, length - (sizeof status - 1),
                     notify);

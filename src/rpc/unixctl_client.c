@@ -93,10 +93,10 @@ make_address(const char *path, struct sockaddr_un *address, int *dir_fdp)
         return -ENOMEM;
     }
     int dir_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int rc = dir_fd < 0 ? -errno : 0;
+    int open_errno = errno;
     free(folder);
-    if (rc) {
-        return rc;
+    if (dir_fd < 0) {
+        return -open_errno;
     }
     int n = snprintf(address->sun_path, sizeof address->sun_path,
                      "/proc/self/fd/%d/%s", dir_fd, slash + 1);

@@ -697,7 +697,7 @@ parse_options(struct load *load, int argc, char **argv)
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 'p':
-            load->address.sin_port = htons((uint16_t)atoi(optarg));
+            load->address.sin_port = htons((uint16_t)strtol(optarg, NULL, 10));
             break;
         case 'h':
             host = optarg;

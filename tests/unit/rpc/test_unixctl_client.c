@@ -107,7 +107,7 @@ static void
 make_folder(struct fixture *f)
 {
     *f = (struct fixture){.child = -1};
-    strcpy(f->folder, "/tmp/test_unixctl_XXXXXX");
+    snprintf(f->folder, sizeof f->folder, "/tmp/test_unixctl_XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(f->folder));
     snprintf(f->path, sizeof f->path, "%s/x.ctl", f->folder);
 }
