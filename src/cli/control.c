@@ -148,8 +148,10 @@ print_result(struct rv_unixctl_result *result)
     } else {
         const char *text = result->text ? result->text : "";
         size_t n = strlen(text);
+        /* Many methods of Open vSwitch answer with nothing at all. */
+        bool is_ended = n ? text[n - 1] == '\n' : !result->is_error;
         fprintf(to, "%s%s%s", result->is_error ? "reeve: " : "", text,
-                n && text[n - 1] == '\n' ? "" : "\n");
+                is_ended ? "" : "\n");
     }
     rv_unixctl_result_deinit(result);
     return status;

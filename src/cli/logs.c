@@ -87,6 +87,13 @@ print_lines(const char *text, const char *only, int64_t skip, bool is_dry)
 }
 
 static int
+answer_ms(const struct logs *logs)
+{
+    int64_t ms = logs->target.timeout_ms;
+    return ms >= 0 ? (int)RV_MIN(ms, INT32_MAX) : ANSWER_MS;
+}
+
+static int
 fetch(struct logs *logs, struct rv_unixctl_client *client)
 {
     char position[32];
@@ -94,8 +101,8 @@ fetch(struct logs *logs, struct rv_unixctl_client *client)
     struct rv_unixctl_result result = {.is_error = false};
     struct rv_error error;
     snprintf(position, sizeof position, "%lld", (long long)logs->position);
-    if (rv_unixctl_client_call_block(client, "logs", 1, args, ANSWER_MS,
-                                     &result, &error)) {
+    if (rv_unixctl_client_call_block(client, "logs", 1, args,
+                                     answer_ms(logs), &result, &error)) {
         return rv_cli_fail(RV_EXIT_FAILED, "%s", error.text);
     }
     const char *text = json_string_value(json_object_get(result.json, "text"));
@@ -113,13 +120,13 @@ fetch(struct logs *logs, struct rv_unixctl_client *client)
 }
 
 static int
-set_json(struct rv_unixctl_client *client)
+set_json(const struct logs *logs, struct rv_unixctl_client *client)
 {
     static const char *const args[] = {"--format", "json"};
     struct rv_unixctl_result result = {.is_error = false};
     struct rv_error error;
-    if (rv_unixctl_client_call_block(client, "set-options", 2, args, ANSWER_MS,
-                                     &result, &error)) {
+    if (rv_unixctl_client_call_block(client, "set-options", 2, args,
+                                     answer_ms(logs), &result, &error)) {
         return rv_cli_fail(RV_EXIT_FAILED, "%s", error.text);
     }
     rv_unixctl_result_deinit(&result);
@@ -148,7 +155,7 @@ rv_cli_logs(int argc, char **argv)
     if (status) {
         return status;
     }
-    status = set_json(&client);
+    status = set_json(&logs, &client);
     while (!status) {
         status = fetch(&logs, &client);
         if (!logs.follow) {

@@ -145,7 +145,7 @@ int
 rv_cli_connect(const struct rv_cli_target *target,
                struct rv_unixctl_client *client)
 {
-    char name[256], rundir[RV_RUNDIR_PATH];
+    char name[256] = "", rundir[RV_RUNDIR_PATH];
     struct rv_error error;
     if (rv_rundir_path(NULL, rundir, &error)) {
         return rv_cli_fail(RV_EXIT_FAILED, "%s", error.text);

@@ -27,7 +27,10 @@
 
 enum {
     REMEMBERED_EXITS = 4096,
-    YOUNG_MS = 10000, /* A master that dies before is backed off. */
+    YOUNG_MS = 1000,  /* A master that dies before this died young. */
+    FREE_STARTS = 20, /* After so many young deaths on end it is backed off:
+                       * each costs a few milliseconds, and meanwhile the
+                       * service goes on without control. */
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 30000,
     FRAMES_PER_TURN = 256,
@@ -244,6 +247,11 @@ read_channel(struct keeper *keeper)
         if (n == -EAGAIN) {
             return;
         }
+        if (n == -EMSGSIZE) {
+            /* The master has fewer free than we, and hears of it there. */
+            rv_log_err("cannot store a descriptor: too many are open");
+            continue;
+        }
         if (n <= 0) {
             /* Its death is reported by SIGCHLD. */
             rv_fd_close(&keeper->channel_fd);
@@ -315,8 +323,11 @@ plan_next_master(struct keeper *keeper, const struct rv_process_end *end)
     keeper->n_young_deaths = is_young ? keeper->n_young_deaths + 1 : 1;
     uint64_t random = (uint64_t)now_ms();
     int64_t delay_ms =
-        rv_backoff_ms(BACKOFF_MIN_MS, BACKOFF_MAX_MS, keeper->n_young_deaths,
-                      rv_random(&random));
+        keeper->n_young_deaths <= FREE_STARTS
+            ? 0
+            : rv_backoff_ms(BACKOFF_MIN_MS, BACKOFF_MAX_MS,
+                            keeper->n_young_deaths - FREE_STARTS + 1,
+                            rv_random(&random));
     keeper->start_at_ms = now_ms() + delay_ms;
     rv_log_err("the master (pid %d) died (%s %d)%s; starting another%s",
                (int)keeper->master_pid, end->is_signal ? "signal" : "status",

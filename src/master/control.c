@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 #include "rpc/jsonrpc.h"
 
 #define RV_LOG_THIS RV_LOG_MASTER
+
+enum { MANY_WORKERS = 200 };
 
 /* Whether one of the arguments is 'option'. */
 static bool
@@ -59,16 +62,28 @@ operand(struct rv_unixctl_call *call, const char *const *options, bool *badp)
 static void
 on_status(struct rv_unixctl_call *call, void *context)
 {
+    static const char *const options[] = {"--json", NULL};
     struct rv__master *master = context;
-    if (rv_unixctl_call_wants_json(call) || has_option(call, "--json")) {
-        rv_unixctl_reply_json(call, rv__status_json(master));
+    bool is_bad;
+    if (operand(call, options, &is_bad)) {
+        rv_unixctl_reply_error(call, "status takes no service");
         return;
     }
-    struct rv_buf text;
-    rv_buf_init(&text, 1 << 24);
-    rv__status_text(master, &text);
-    rv_unixctl_reply(call, rv_buf_string(&text));
-    rv_buf_deinit(&text);
+    if (is_bad) {
+        return;
+    }
+    if (rv_unixctl_call_wants_json(call) || has_option(call, "--json")) {
+        rv_unixctl_reply_json(call, rv__status_json(master));
+    } else {
+        struct rv_buf text;
+        rv_buf_init(&text, 1 << 24);
+        rv__status_text(master, &text);
+        rv_unixctl_reply(call, rv_buf_string(&text));
+        rv_buf_deinit(&text);
+    }
+    if (rv_pool_n_slots(master->pool) > MANY_WORKERS) {
+        malloc_trim(0); /* It was more than all that stays. */
+    }
 }
 
 typedef int roll_function(struct rv__master *, const char *,

@@ -48,16 +48,19 @@ is_writable(const struct rv__output *output)
 static void
 note_result(struct rv__output *output, int rc)
 {
-    if (rc && rc != output->error && output != output->master->log_output) {
+    int before = output->error;
+    /* Set first: where the log is what fails, the line about it fails too,
+     * and then only those who ask for it (`reeve logs`) see it. */
+    output->error = rc;
+    if (rc && rc != before) {
         rv_log_err("cannot write to %s: %s; its lines are dropped until it "
                    "works again",
                    output->path ? output->path : "standard output",
                    strerror(-rc));
-    } else if (!rc && output->error) {
+    } else if (!rc && before) {
         rv_log_warn("writing to %s works again",
                     output->path ? output->path : "standard output");
     }
-    output->error = rc;
 }
 
 /* Writes what it can of the queue.  A broken output loses its lines: keeping

@@ -75,6 +75,7 @@ take_stored(struct rv__master *master, const struct rv__socket *s, int index)
     return rv__master_take_entry(master, name);
 }
 
+/* Opens one, or takes it from the store. */
 static int
 open_one(struct rv__master *master, struct rv__socket *s, int index,
          struct rv_error *error)
@@ -90,16 +91,35 @@ open_one(struct rv__master *master, struct rv__socket *s, int index,
         if (rc) {
             return rc;
         }
-        char name[RV_KEEPER_NAME];
-        rv__socket_name(s, index, name);
-        rv__master_put(master, name, fd);
     }
     s->fds[index] = fd;
     s->n_fds = RV_MAX(s->n_fds, index + 1);
     return 0;
 }
 
-/* Makes the group as large as 'n'; new sockets join it at its end. */
+static int
+open_more(struct rv__master *master, struct rv__socket *s, int n,
+          struct rv_error *error)
+{
+    int old = s->n_fds;
+    int rc = 0;
+    while (!rc && s->n_fds < n) {
+        rc = open_one(master, s, s->n_fds, error);
+    }
+    for (; rc && s->n_fds > old; s->n_fds--) {
+        rv_fd_close(&s->fds[s->n_fds - 1]);
+    }
+    for (int i = old; i < s->n_fds; i++) {
+        char name[RV_KEEPER_NAME];
+        rv__socket_name(s, i, name);
+        rv__master_put(master, name, s->fds[i]);
+    }
+    return rc;
+}
+
+/* Makes the group as large as 'n'; new sockets join it at its end.  They get
+ * no connection before all of them are open: one that has to be closed again
+ * would take its queue with it. */
 static int
 grow(struct rv__master *master, struct rv__socket *s, int n,
      struct rv_error *error)
@@ -112,13 +132,15 @@ grow(struct rv__master *master, struct rv__socket *s, int n,
         return rv_error_errno(error, -ENOMEM, "sockets");
     }
     s->fds = fds;
-    while (s->n_fds < n) {
-        int rc = open_one(master, s, s->n_fds, error);
-        if (rc) {
-            return rc;
-        }
+    bool is_held = s->n_fds && !s->n_steered;
+    if (is_held) {
+        rv_listen_steer(s->fds[0], s->n_fds);
     }
-    return 0;
+    int rc = open_more(master, s, n, error);
+    if (is_held) {
+        rv_listen_steer(s->fds[0], 0);
+    }
+    return rc;
 }
 
 static void

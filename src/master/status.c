@@ -208,7 +208,12 @@ static void
 worker_text(const json_t *service, const json_t *worker, struct rv_buf *text)
 {
     char name[RV_POOL_NAME + 16], age[RV_STR_DURATION];
-    char pid[16] = "-";
+    char pid[16] = "-", retry[32] = "";
+    const json_t *retry_in = json_object_get(worker, "retry_in_ms");
+    if (retry_in) {
+        snprintf(retry, sizeof retry, "starts in %.1fs ",
+                 (double)json_integer_value(retry_in) / 1000.0);
+    }
     snprintf(name, sizeof name, "%s.%d", string(service, "name"),
              (int)number(worker, "index"));
     if (number(worker, "pid")) {
@@ -218,11 +223,12 @@ worker_text(const json_t *service, const json_t *worker, struct rv_buf *text)
     rv_buf_printf(
         text,
         "%-16s %7s  %-9s %4" PRId64 " %8s %8" PRId64 " %8.1fM %8.2fs"
-        "  %s\n",
+        "  %s%s\n",
         name, pid, string(worker, "state"), number(worker, "generation"), age,
         number(worker, "restarts"),
         (double)number(worker, "memory_bytes") / 1048576.0,
-        (double)number(worker, "cpu_ms") / 1000.0, string(worker, "status"));
+        (double)number(worker, "cpu_ms") / 1000.0, retry,
+        string(worker, "status"));
 }
 
 static void

@@ -52,6 +52,12 @@ start_value(struct rv_json_frame *frame, char c)
     case ':':
         return -EPROTO;
     default:
+        /* Words and numbers are letters and digits; a peer that sends what
+         * can never become a value should not have to be waited for. */
+        if (c != '-' && !(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z')
+            && !(c >= 'A' && c <= 'Z')) {
+            return -EPROTO;
+        }
         frame->state = RV_JSON_FRAME_TOKEN;
         return 0;
     }

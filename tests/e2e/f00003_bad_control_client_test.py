@@ -31,7 +31,8 @@ def made(reeve, port):
         yield made
         load.more(50)
     load.assert_nothing_lost()
-    assert made.pids() == pids
+    if not getattr(made, "is_rolled", False):
+        assert made.pids() == pids
     assert made.master_pid() == master
     high = int(status_fields(master)["VmHWM"].split()[0])
     print(f"memory of the master: at most {high} kB")
@@ -123,7 +124,7 @@ def test_calls_that_are_wrong_but_well_formed(made):
     with connect(made) as connection:
         connection.sendall(b'{"id":7,"method":"status","params":[5]}')
         reply = json.loads(connection.recv(65536))
-        assert reply["id"] == 7 and "expected" in reply["error"]
+        assert reply["id"] == 7 and "non-string" in reply["error"]
 
 
 def test_half_a_message_and_one_byte_at_a_time(made):
@@ -242,8 +243,7 @@ def test_clients_that_leave_while_it_works(made):
                     {"id": 1, "method": method, "params": params}).encode())
     made.wait_ready()
     made.cli("reload", check=True)
-    # The fixture compares pids: a restart by hand is no disturbance.
-    made.pids = lambda pids=made.pids(): pids
+    made.is_rolled = True
 
 
 def test_only_the_owner_and_root(made):
@@ -328,8 +328,8 @@ def endless_reply(connection):
 
 @pytest.mark.parametrize("serve,parts", [
     (lambda connection: None, ["no answer"]),
-    (lambda connection: connection.close(), ["ended"]),
-    (lambda connection: connection.sendall(b"nonsense"), [""]),
+    (lambda connection: connection.close(), ["ended", "reset", "closed"]),
+    (lambda connection: connection.sendall(b"nonsense\n"), [""]),
     (lambda connection: connection.sendall(b'{"id":0,"result":'), ["answer"]),
     (endless_reply, [""]),
 ], ids=["silent", "closes", "nonsense", "half", "endless"])
