@@ -205,7 +205,8 @@ rv_keeper_fetch_block(struct rv_keeper_client *client,
 
 int
 rv_keeper_claim_block(struct rv_keeper_client *client, const char *path,
-                      pid_t *holderp)
+                      pid_t *holderp, rv_keeper_frame_callback *callback,
+                      void *context)
 {
     struct rv_keeper_frame frame = {.verb = RV_KEEPER_CLAIM};
     if (strlen(path) >= sizeof frame.text) {
@@ -216,11 +217,15 @@ rv_keeper_claim_block(struct rv_keeper_client *client, const char *path,
     while (!rc) {
         int fd = -1;
         rc = receive_block(client, &frame, &fd);
-        rv_fd_close(&fd);
         if (!rc && frame.verb == RV_KEEPER_CLAIMED) {
+            rv_fd_close(&fd);
             *holderp = frame.pid;
             return frame.value;
         }
+        if (!rc) {
+            callback(&frame, &fd, context);
+        }
+        rv_fd_close(&fd);
     }
     return rc;
 }

@@ -38,9 +38,10 @@ int rv_keeper_fetch_block(struct rv_keeper_client *client,
                           rv_keeper_frame_callback *callback, void *context);
 
 /* Has the keeper claim the pidfile.  -EEXIST with '*holderp' when another
- * process holds it. */
+ * process holds it.  Other frames that come meanwhile go to 'callback'. */
 int rv_keeper_claim_block(struct rv_keeper_client *client, const char *path,
-                          pid_t *holderp);
+                          pid_t *holderp, rv_keeper_frame_callback *callback,
+                          void *context);
 
 /* Puts 'fd' (borrowed) into the store, or takes a name out of it.  Once this
  * returned, the descriptor survives the death of the caller, unless the queue

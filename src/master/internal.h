@@ -158,6 +158,7 @@ struct rv__master {
     int signal_fd;
     struct rv_io signal_io;
     int n_stop_signals;
+    int64_t stop_signal_ms;      /* When the last of them came. */
     char log_path[RV__PATH * 2]; /* A daemon's default. */
 
     struct rv__conf_ref *conf, *next_conf;
@@ -336,6 +337,8 @@ struct rv__probe;
 /* Opens the private socket that is probed; its port, 0 if none is needed. */
 int rv__probe_create(struct rv__worker *worker, struct rv__probe **probep,
                      struct rv_error *error);
+/* The same for a worker that the last master started and probed. */
+int rv__probe_adopt(struct rv__worker *worker, struct rv__probe **probep);
 int rv__probe_fd(const struct rv__probe *probe);
 int rv__probe_port(const struct rv__probe *probe);
 void rv__probe_start(struct rv__probe *probe);

@@ -87,7 +87,7 @@ on_frame(const struct rv_keeper_frame *frame, int *fd, void *context)
         master->last_status = frame->value;
         break;
     case RV_KEEPER_EXITED:
-        if (master->pool) {
+        if (master->keeper_io.loop) {
             rv__worker_orphan_ended(master, frame->pid, frame->start_time,
                                     frame->value);
         } else {
@@ -95,7 +95,7 @@ on_frame(const struct rv_keeper_frame *frame, int *fd, void *context)
         }
         break;
     case RV_KEEPER_SIGNAL:
-        if (master->pool) {
+        if (master->keeper_io.loop) {
             rv__signals_handle(master, frame->value);
         } else {
             raise(frame->value); /* Blocked: the signalfd will have it. */
@@ -160,6 +160,10 @@ rv__master_for_each_stored(struct rv__master *master,
         }
         snprintf(name, sizeof name, "notify/%d/0", slot);
         callback(name, worker->notify_fd, context);
+        if (worker->probe) {
+            snprintf(name, sizeof name, "probe/%d/0", slot);
+            callback(name, rv__probe_fd(worker->probe), context);
+        }
         for (int i = 0; i < RV__N_STREAMS; i++) {
             snprintf(name, sizeof name, "log/%d/%d", slot, i);
             callback(name, worker->streams[i].fd, context);
@@ -283,7 +287,8 @@ claim_pidfile(struct rv__master *master, struct rv_error *error)
     pid_t holder = 0;
     const char *name = master->conf->conf->name;
     snprintf(path, sizeof path, "%s/%s.pid", master->rundir, name);
-    int rc = rv_keeper_claim_block(&master->keeper, path, &holder);
+    int rc = rv_keeper_claim_block(&master->keeper, path, &holder, on_frame,
+                                   master);
     if (rc == -EEXIST) {
         return rv_error_set(error, rc,
                             "\"%s\" runs already as pid %d (%s); stop it, or "
@@ -583,11 +588,13 @@ rv_master_run(const struct rv_master_options *options)
         int status =
             master->exit_status ? master->exit_status : RV_EXIT_FAILED;
         fprintf(stderr, "reeve: %s\n", error.text);
-        /* A restarted master that cannot start must not end the service. */
+        /* A restarted master that cannot start must not end the service:
+         * neither the store nor any file is touched. */
         bool is_cold = master->state_fd < 0;
-        if (is_cold) {
-            rv_keeper_tell(&master->keeper, RV_KEEPER_LEAVING, status);
+        if (!is_cold) {
+            return status;
         }
+        rv_keeper_tell(&master->keeper, RV_KEEPER_LEAVING, status);
         master->exit_status = status;
     } else {
         rv_title_set("reeve: master %s", master->conf->conf->name);

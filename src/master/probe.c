@@ -240,27 +240,82 @@ open_private(struct rv__probe *probe, struct rv_error *error)
               : rv_listen_open(&probe->address, &options, &probe->fd, error);
 }
 
+static bool
+is_probed(const struct rv__worker *worker)
+{
+    enum rv_conf_ready ready = worker->service->ready;
+    return ready != RV_CONF_READY_ALIVE && ready != RV_CONF_READY_NOTIFY;
+}
+
+static struct rv__probe *
+allocate(struct rv__worker *worker)
+{
+    struct rv__probe *probe = calloc(1, sizeof *probe);
+    if (probe) {
+        probe->worker = worker;
+        probe->fd = probe->try_fd = -1;
+        probe->pause_ms = FIRST_PAUSE_MS;
+        rv_io_init(&probe->io, on_try, probe);
+        rv_timer_init(&probe->timer, on_timer, probe);
+    }
+    return probe;
+}
+
+static void
+entry_name(const struct rv__probe *probe, char name[RV_KEEPER_NAME])
+{
+    snprintf(name, RV_KEEPER_NAME, "probe/%d/0", probe->worker->slot);
+}
+
 int
 rv__probe_create(struct rv__worker *worker, struct rv__probe **probep,
                  struct rv_error *error)
 {
     enum rv_conf_ready ready = worker->service->ready;
-    if (ready == RV_CONF_READY_ALIVE || ready == RV_CONF_READY_NOTIFY) {
+    if (!is_probed(worker)) {
         return 0;
     }
-    struct rv__probe *probe = calloc(1, sizeof *probe);
+    struct rv__probe *probe = allocate(worker);
     if (!probe) {
         return rv_error_errno(error, -ENOMEM, "probe");
     }
-    probe->worker = worker;
-    probe->fd = probe->try_fd = -1;
-    probe->pause_ms = FIRST_PAUSE_MS;
-    rv_io_init(&probe->io, on_try, probe);
-    rv_timer_init(&probe->timer, on_timer, probe);
     int rc = ready == RV_CONF_READY_EXEC ? 0 : open_private(probe, error);
     if (rc) {
         free(probe);
         return rc;
+    }
+    if (probe->fd >= 0) {
+        char name[RV_KEEPER_NAME];
+        entry_name(probe, name);
+        rv__master_put(worker->master, name, probe->fd);
+    }
+    *probep = probe;
+    return 0;
+}
+
+int
+rv__probe_adopt(struct rv__worker *worker, struct rv__probe **probep)
+{
+    if (!is_probed(worker)) {
+        return 0;
+    }
+    struct rv__probe *probe = allocate(worker);
+    if (!probe) {
+        return -ENOMEM;
+    }
+    if (worker->service->ready != RV_CONF_READY_EXEC) {
+        char name[RV_KEEPER_NAME];
+        entry_name(probe, name);
+        probe->fd = rv__master_take_entry(worker->master, name);
+        probe->address.type = SOCK_STREAM;
+        probe->address.length = sizeof probe->address.u;
+        if (getsockname(probe->fd, &probe->address.u.any,
+                        &probe->address.length)) {
+            int rc = -errno;
+            rv_fd_close(&probe->fd);
+            free(probe);
+            return rc;
+        }
     }
     *probep = probe;
     return 0;
@@ -290,6 +345,11 @@ rv__probe_destroy(struct rv__probe *probe)
 {
     if (probe) {
         end_try(probe);
+        if (probe->fd >= 0 && !probe->worker->master->is_ending) {
+            char name[RV_KEEPER_NAME];
+            entry_name(probe, name);
+            rv__master_drop(probe->worker->master, name);
+        }
         rv_fd_close(&probe->fd);
         free(probe);
     }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -330,6 +331,8 @@ list_orphans(int fd, struct rv_buf *text, pid_t *pids, size_t max_pids)
     return (int)n;
 }
 
+enum { ORPHAN_WAIT_MS = 5000 };
+
 static void
 stop_orphans(const pid_t *pids, int n)
 {
@@ -340,6 +343,9 @@ stop_orphans(const pid_t *pids, int n)
                         (int)pids[i]);
             kill(-pids[i], SIGKILL);
             rv_pidfd_signal(pidfd, SIGKILL);
+            /* Their sockets are free only when they are gone. */
+            struct pollfd ended = {pidfd, POLLIN, 0};
+            poll(&ended, 1, ORPHAN_WAIT_MS);
             rv_fd_close(&pidfd);
         }
     }

@@ -13,6 +13,10 @@
 
 #define RV_LOG_THIS RV_LOG_MASTER
 
+/* timeout(1) and others signal a process and then its group: that is meant
+ * once. */
+enum { ECHO_MS = 200 };
+
 static const int handled[] = {
     SIGHUP, SIGUSR1, SIGWINCH, SIGQUIT, SIGTERM,
     SIGINT, SIGTTIN, SIGTTOU,  SIGUSR2,
@@ -32,6 +36,13 @@ reload(struct rv__master *master)
 static void
 stop(struct rv__master *master)
 {
+    int64_t now_ms = rv_loop_now(&master->loop);
+    bool is_echo =
+        master->n_stop_signals && now_ms - master->stop_signal_ms < ECHO_MS;
+    if (is_echo) {
+        return;
+    }
+    master->stop_signal_ms = now_ms;
     bool is_fast =
         master->n_stop_signals++ || master->conf->conf->nginx_signals;
     rv_log_info("stopping%s", is_fast ? " now" : "");

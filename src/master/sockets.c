@@ -143,12 +143,21 @@ grow(struct rv__master *master, struct rv__socket *s, int n,
     return rc;
 }
 
+/* Closes the sockets of a group from 'first' on.  Until the keeper has closed
+ * its copy too, the kernel would go on giving connections to them, and nobody
+ * accepts those: so when a group shrinks they stop listening first.  When all
+ * go, as at a stop, workers that drain may still accept what waits. */
 static void
 close_from(struct rv__master *master, struct rv__socket *s, int first)
 {
+    bool stop_listening = first > 0 && s->address.type == SOCK_STREAM
+                          && s->address.u.any.sa_family != AF_UNIX;
     while (s->n_fds > first) {
         char name[RV_KEEPER_NAME];
         s->n_fds--;
+        if (stop_listening) {
+            shutdown(s->fds[s->n_fds], SHUT_RD);
+        }
         rv__socket_name(s, s->n_fds, name);
         rv__master_drop(master, name);
         rv_fd_close(&s->fds[s->n_fds]);

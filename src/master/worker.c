@@ -445,6 +445,12 @@ rv__worker_adopt(struct rv__master *master, int slot, pid_t pid,
     int rc = watch_process(worker);
     if (rc) {
         rv__worker_destroy(worker);
+        return rc;
     }
-    return rc;
+    /* Without its probe it would never be ready, and so be replaced. */
+    if (pool->state == RV_POOL_STARTING
+        && !rv__probe_adopt(worker, &worker->probe) && worker->probe) {
+        rv__probe_start(worker->probe);
+    }
+    return 0;
 }

@@ -170,25 +170,32 @@ rv_process_reset_signals(void)
 /* The argument area of this process: there is only one. */
 static struct {
     char *start;
-    size_t size;           /* The environment behind the arguments too. */
+    char *copy;  /* What stood there: argv and environ point to it. */
+    size_t size; /* The environment behind the arguments too. */
     size_t arguments_size; /* The kernel shows these, up to a zero. */
 } the_title;
 
-/* Moves the strings of a vector to the heap, and says where their area ends if
- * they follow each other from 'end' on. */
-static int
-move_strings(char **strings, char **endp)
+/* How far the area of arguments reaches: its strings follow each other. */
+static char *
+end_of_area(char *end, char *const *strings)
 {
     for (int i = 0; strings[i]; i++) {
-        if (strings[i] == *endp) {
-            *endp += strlen(strings[i]) + 1;
-        }
-        strings[i] = strdup(strings[i]);
-        if (!strings[i]) {
-            return -ENOMEM;
+        if (strings[i] == end) {
+            end += strlen(end) + 1;
         }
     }
-    return 0;
+    return end;
+}
+
+/* Points the strings that stand in the area to its copy. */
+static void
+move_strings(char **strings, const char *start, const char *end, char *copy)
+{
+    for (int i = 0; strings[i]; i++) {
+        if (strings[i] >= start && strings[i] < end) {
+            strings[i] = copy + (strings[i] - start);
+        }
+    }
 }
 
 int
@@ -198,18 +205,20 @@ rv_title_init(int argc, char **argv)
         return 0;
     }
     char *start = argv[0];
-    char *end = start;
-    int rc = move_strings(argv, &end);
-    size_t arguments_size = (size_t)(end - start);
-    if (!rc) {
-        rc = move_strings(environ, &end);
+    char *end = end_of_area(start, argv);
+    the_title.arguments_size = (size_t)(end - start);
+    end = end_of_area(end, environ);
+    size_t size = (size_t)(end - start);
+    the_title.copy = malloc(size);
+    if (!the_title.copy) {
+        return -ENOMEM;
     }
-    if (!rc) {
-        the_title.start = start;
-        the_title.size = (size_t)(end - start);
-        the_title.arguments_size = arguments_size;
-    }
-    return rc;
+    memcpy(the_title.copy, start, size);
+    move_strings(argv, start, end, the_title.copy);
+    move_strings(environ, start, end, the_title.copy);
+    the_title.start = start;
+    the_title.size = size;
+    return 0;
 }
 
 void

@@ -96,24 +96,22 @@ def start(reeve, port, **service):
 
 
 def test_gunicorn(reeve, port, tmp_path):
-    """It knows LISTEN_FDS, but not READY=1 from a child: probed."""
+    """It takes the sockets by LISTEN_FDS and says READY=1."""
     program = needs("gunicorn")
     write(tmp_path, "app.py", WSGI)
     made = start(reeve, port, command=[
-        program, "--chdir", str(tmp_path), "--bind", "fd://{fd:web}",
-        "--workers", "1", "--graceful-timeout", "10", "app:app"],
-        ready="alive", ready_after="700ms")
+        program, "--chdir", str(tmp_path), "--workers", "1",
+        "--graceful-timeout", "10", "app:app"])
     counted = reload_under_load(
-        made, port, "gunicorn --bind fd://{fd:web} --workers 1, ready: alive")
+        made, port, "gunicorn --workers 1, by LISTEN_FDS, ready: notify")
     assert counted["lost"] == 0
     assert made.stop() == 0
 
 
 NGINX = """
 daemon off;
-master_process {master};
 worker_processes 1;
-pid {folder}/nginx.pid.$;
+pid {folder}/nginx.pid;
 error_log stderr;
 events {{ worker_connections 512; }}
 http {{
@@ -134,22 +132,21 @@ http {{
 """
 
 
-@pytest.mark.parametrize("master,keep_alive", [
-    ("off", False), ("on", False), ("on", True)])
-def test_nginx(reeve, port, tmp_path, master, keep_alive):
+@pytest.mark.parametrize("keep_alive", [False, True])
+def test_nginx(reeve, port, tmp_path, keep_alive):
     """nginx takes over the sockets that its variable NGINX names, as after
-    its own binary upgrade."""
+    its own binary upgrade.  With `master_process off` it dies of signal 11
+    then, whoever starts it (1.22)."""
     program = needs("nginx")
     config = write(tmp_path, "nginx.conf", NGINX.format(
-        master=master, folder=tmp_path, port=port))
+        folder=tmp_path, port=port))
     made = start(
         reeve, port, command=[program, "-p", str(tmp_path), "-c",
                               str(config)],
         environment={"NGINX": "{fd:web};"}, stop_signal="QUIT",
         ready="alive", ready_after="300ms", drain_timeout="5s")
     counted = reload_under_load(
-        made, port, f"nginx, NGINX={{fd:web}};, master_process {master}, "
-        "stop_signal QUIT", keep_alive)
+        made, port, "nginx, NGINX={fd:web};, stop_signal QUIT", keep_alive)
     if not keep_alive:
         assert counted["lost"] == 0
     else:
@@ -176,9 +173,9 @@ def test_puma(reeve, port, tmp_path):
     made = start(reeve, port, command=[
         program, "-C", "-", "-e", "production", "-t", "4:4",
         "-b", f"tcp://127.0.0.1:{port}", str(rackup)],
-        directory=str(tmp_path))
+        directory=str(tmp_path), ready="alive", ready_after="1500ms")
     counted = reload_under_load(
-        made, port, "puma -b tcp://ADDRESS, by LISTEN_FDS, ready: notify")
+        made, port, "puma -b tcp://ADDRESS, by LISTEN_FDS, ready: alive")
     assert counted["lost"] == 0
     assert made.stop() == 0
 

@@ -12,8 +12,7 @@ from lib import paths
 from lib.load import Load
 from lib.process import is_running, wait_until
 
-LONG = os.environ.get("E2E_LONG") == "1"
-N_KILLS = 50 if LONG else 20
+N_KILLS = 20
 SLOW = ["sh", "-c", 'sleep 0.3; exec "$@"', "sh", *paths.EXAMPLES["c"]]
 
 
@@ -23,22 +22,20 @@ def web(port, workers=2, **more):
         "ready": "notify", "listen": f"127.0.0.1:{port}"}, **more)}}
 
 
-def kill_master(made, **more):
+def kill_master(made, same_workers=True):
     """Kills it, waits for the next; milliseconds until `reeve status` was
-    right about the master and as before about the workers."""
+    right about the master and, if asked, as before about the workers."""
     status = made.status()
     pid = status["master"]["pid"]
     before = [w["pid"] for s in status["services"] for w in s["workers"]]
-    start = time.monotonic()
     made.kill(pid)
     killed = time.monotonic()
 
     def is_right(now):
         pids = [w["pid"] for s in now["services"] for w in s["workers"]]
         return (now["master"]["pid"] != pid
-                and (more.get("loose") or pids == before))
+                and (pids == before or not same_workers))
     made.wait_for_status(is_right, 10)
-    del start
     return (time.monotonic() - killed) * 1000
 
 
@@ -268,7 +265,7 @@ def test_master_killed_during_reload(reeve, port, moment):
                 stdout=subprocess.PIPE, text=True) as reload:
             made.wait_for_status(
                 lambda now: MOMENTS[moment](now["services"][0]))
-            kill_master(made, loose=True)
+            kill_master(made, same_workers=False)
             _, errors = reload.communicate(timeout=20)
         assert reload.returncode == 1, errors
         assert "master" in errors
@@ -306,10 +303,8 @@ def test_master_killed_while_stopping(reeve, port):
         while data := slow.recv(4096):
             answer += data
         assert b"200 OK" in answer
-    # It is still told to stop: by the first signal, or by another.
-    if made.status() is not None:
-        made.kill(made.keeper_pid(), signal.SIGTERM)
-    assert made.process.wait(15) == 0
+    # The next master knows that it was told to stop.
+    assert made.process.wait(10) == 0
 
 
 def test_masters_that_die_young(reeve, port):
