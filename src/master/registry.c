@@ -306,6 +306,10 @@ rv__registry_adopt(struct rv__master *master)
         }
     }
     struct rv_process_end end;
+    if (!master->n_restarts) {
+        rv_log_info("took over after the keeper died: %d workers", n);
+        return;
+    }
     rv_process_end_decode(master->last_status, &end);
     rv_log_info("took over from a master that died (%s %d): %d workers, "
                 "restart number %d",

@@ -1,5 +1,5 @@
 """Scaling under load.  A removed index's socket may have connections in its
-queue, and they must not be lost: a sibling or the leaving worker takes them."""
+queue, and none may be lost: a sibling or the leaving worker takes them."""
 import pytest
 
 from lib import paths

@@ -1,6 +1,5 @@
 """kill -9 of the keeper: the master takes its place, and workers do not
 notice.  Of both at once: the workers serve on, and the next start says so."""
-import os
 import signal
 import time
 
@@ -10,8 +9,7 @@ from lib import paths
 from lib.load import Load
 from lib.process import is_running, wait_gone, wait_until
 
-LONG = os.environ.get("E2E_LONG") == "1"
-N_KILLS = 50 if LONG else 20
+N_KILLS = 20
 
 
 def web(port, workers=2, **more):

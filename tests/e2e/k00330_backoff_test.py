@@ -131,7 +131,7 @@ def test_on_failed_exit(reeve, code, status):
     ("never", 7, False), ("never", 0, False), ("on-failure", 0, False),
     ("on-failure", 7, True), ("always", 0, True)])
 def test_restart_policy(reeve, policy, code, again):
-    made = reeve(job(f"systemd-notify --ready; trap 'exit {code}' USR1; "
+    made = reeve(job(f"trap 'exit {code}' USR1; systemd-notify --ready; "
                      "while :; do sleep 1000 & wait $!; done",
                      restart=policy))
     made.start()
@@ -202,8 +202,8 @@ def test_watchdog(reeve, tmp_path):
 
 
 def test_watchdog_trigger(reeve):
-    made = reeve(job("systemd-notify --ready; "
-                     "trap 'systemd-notify WATCHDOG=trigger' USR1; "
+    made = reeve(job("trap 'systemd-notify WATCHDOG=trigger' USR1; "
+                     "systemd-notify --ready; "
                      "while :; do sleep 1000 & wait $!; done",
                      watchdog="1h"))
     made.start()
