@@ -18,28 +18,29 @@ def web(port, **more):
         "listen": f"127.0.0.1:{port}"}, **more)}}
 
 
-def read_until(fd, text, seconds=10):
-    """What the terminal shows, up to a text."""
+def read_until(fd, *texts, seconds=10):
+    """What the terminal shows, until it has shown all the texts."""
     shown = ""
-    while text not in shown:
+    while not all(text in shown for text in texts):
         assert select.select([fd], [], [], seconds)[0], shown
         shown += os.read(fd, 4096).decode(errors="replace")
     return shown
 
 
-def start_in_terminal(made):
+def start_in_terminal(made, *texts):
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(made.folder)
         os.execve(str(paths.REEVE),
                   ["reeve", "run", "-c", str(made.config_path)],
                   made.environment)
-    return pid, terminal, read_until(terminal, "all services are ready")
+    read_until(terminal, "all services are ready", *texts)
+    return pid, terminal
 
 
 def test_resizing_a_terminal_drains_nobody(reeve, port):
     made = reeve(web(port))
-    pid, terminal, _ = start_in_terminal(made)
+    pid, terminal = start_in_terminal(made)
     before = made.pids()
     size = struct.pack("HHHH", 50, 132, 0, 0)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
@@ -56,8 +57,7 @@ def test_resizing_a_terminal_drains_nobody(reeve, port):
 def test_workers_lines_have_a_prefix_in_a_terminal(reeve, port):
     made = reeve(web(port, command=["sh", "-c", "echo hello; exec " +
                                     " ".join(paths.EXAMPLES["c"])]))
-    pid, terminal, shown = start_in_terminal(made)
-    assert "web.0 | hello" in shown and "web.1 | hello" in shown
+    pid, terminal = start_in_terminal(made, "web.0 | hello", "web.1 | hello")
     assert "web.1 | hello" in made.cli("logs", "web.1").stdout
     assert made.cli("stop").returncode == 0
     read_until(terminal, "ended")
