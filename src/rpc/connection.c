@@ -1,8 +1,7 @@
 #include "rpc/connection.h"
 
 #include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <string.h>
 
 enum {
     READ_BYTES = 4096,
@@ -35,40 +34,39 @@ may_read(const struct rv_connection *c)
 
 /* Tells the loop what to wait for.  A connection that has work left but waits
  * for nobody asks for writability, which comes at once because nothing is
- * unsent: this cannot fail, as starting a timer could. */
+ * unsent: this cannot fail, as starting a timer could.  Nor can the watching,
+ * as the stream's descriptor does not change any more. */
 static void
 update_events(struct rv_connection *c)
 {
     if (c->is_alivep) {
         return; /* Done at the end of the turn. */
     }
-    uint32_t events = 0;
+    unsigned int what = 0;
     bool has_work = !c->is_paused && (has_unscanned(c) || c->has_ended);
     if (rv_connection_has_unsent(c) || has_work || c->abort_code) {
-        events = EPOLLOUT;
+        what = RV_STREAM_SEND;
     } else if (may_read(c)) {
-        events = EPOLLIN;
+        what = RV_STREAM_RECV;
     }
-    if (events != c->io.events) {
-        rv_io_set_events(&c->io, events);
-    }
+    int rc = rv_stream_watch(c->stream, c->io.loop, &c->io, what);
+    RV_ASSERT(!rc);
 }
 
-/* Sends as much as the socket takes; frees the buffer when all is gone. */
+/* Sends as much as the stream takes; frees the buffer when all is gone. */
 static int
 flush(struct rv_connection *c)
 {
     while (rv_connection_has_unsent(c)) {
-        ssize_t n =
-            send(c->fd, c->output.data + c->sent, c->output.length - c->sent,
-                 MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n >= 0) {
-            c->sent += (size_t)n;
-        } else if (errno == EAGAIN) {
+        ssize_t n = rv_stream_send(c->stream, c->output.data + c->sent,
+                                   c->output.length - c->sent);
+        if (n == -EAGAIN) {
             break;
-        } else if (errno != EINTR) {
-            return -errno;
         }
+        if (n < 0) {
+            return (int)n;
+        }
+        c->sent += (size_t)n;
     }
     if (!rv_connection_has_unsent(c)) {
         rv_buf_deinit(&c->output);
@@ -90,13 +88,10 @@ receive(struct rv_connection *c)
         if (rc) {
             return rc;
         }
-        ssize_t n = recv(c->fd, c->input.data + c->input.length, READ_BYTES,
-                         MSG_DONTWAIT);
+        ssize_t n = rv_stream_recv(c->stream, c->input.data + c->input.length,
+                                   READ_BYTES);
         if (n < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return errno == EAGAIN ? 0 : -errno;
+            return n == -EAGAIN ? 0 : (int)n;
         }
         c->input.length += (size_t)n;
         c->input.data[c->input.length] = '\0';
@@ -180,15 +175,23 @@ deliver(struct rv_connection *c, const bool *is_alive, struct rv_error *error)
     return 0;
 }
 
+/* Puts a failure to send or receive into words. */
+static int
+explain_failure(const struct rv_connection *c, int rc, const char *text,
+                struct rv_error *error)
+{
+    if (rv_stream_state(c->stream) == RV_STREAM_DISCONNECTED) {
+        return rv_error_set(error, rc, "%s", rv_stream_reason(c->stream));
+    }
+    return rv_error_errno(error, rc, "%s", text);
+}
+
 /* Judges, after the work of a turn, whether the connection is over. */
 static int
 check_end(const struct rv_connection *c, uint32_t events,
           struct rv_error *error)
 {
     bool is_waiting = c->is_paused || rv_connection_has_unsent(c);
-    if (c->abort_code) {
-        return rv_error_errno(error, c->abort_code, "connection given up");
-    }
     if ((events & (EPOLLHUP | EPOLLERR)) && is_waiting) {
         return rv_error_set(error, -ECONNRESET,
                             "the peer left before its reply");
@@ -207,20 +210,33 @@ static int
 take_turn(struct rv_connection *c, uint32_t events, const bool *is_alive,
           struct rv_error *error)
 {
-    int rc = flush(c);
+    if (c->abort_code) {
+        return explain_failure(c, c->abort_code, "given up", error);
+    }
+    int rc = rv_stream_connect(c->stream);
     if (rc) {
-        return rv_error_errno(error, rc, "cannot send");
+        return rc == -EAGAIN ? GOES_ON
+                             : explain_failure(c, rc, "cannot connect", error);
+    }
+    rc = flush(c);
+    if (rc) {
+        return explain_failure(c, rc, "cannot send", error);
     }
     /* Also on a hang-up: requests sent before it are still to be read. */
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && may_read(c)) {
+    if (may_read(c)
+        && ((events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            || rv_stream_is_ready(c->stream, RV_STREAM_RECV))) {
         rc = receive(c);
         if (rc) {
-            return rv_error_errno(error, rc, "cannot receive");
+            return explain_failure(c, rc, "cannot receive", error);
         }
     }
     rc = deliver(c, is_alive, error);
     if (rc || !*is_alive) {
         return rc;
+    }
+    if (c->abort_code) {
+        return explain_failure(c, c->abort_code, "given up", error);
     }
     return check_end(c, events, error);
 }
@@ -228,11 +244,8 @@ take_turn(struct rv_connection *c, uint32_t events, const bool *is_alive,
 static void
 release(struct rv_connection *c)
 {
-    rv_io_stop(&c->io);
-    if (c->fd >= 0) {
-        close(c->fd);
-        c->fd = -1;
-    }
+    rv_stream_close(c->stream);
+    c->stream = NULL;
     rv_buf_deinit(&c->input);
     rv_buf_deinit(&c->output);
     c->scanned = 0;
@@ -262,13 +275,13 @@ on_event(struct rv_io *io, uint32_t events)
 }
 
 int
-rv_connection_start(struct rv_connection *c, struct rv_loop *loop, int fd,
+rv_connection_start(struct rv_connection *c, struct rv_loop *loop,
+                    struct rv_stream *stream,
                     const struct rv_connection_limits *limits,
                     const struct rv_connection_callbacks *callbacks,
                     void *context)
 {
-    *c = (struct rv_connection){
-        .fd = -1, .callbacks = callbacks, .context = context};
+    *c = (struct rv_connection){.callbacks = callbacks, .context = context};
     rv_json_frame_init(&c->frame, limits->max_message_bytes,
                        limits->max_depth);
     /* A turn reads on past the limit, and white space is not counted. */
@@ -276,11 +289,11 @@ rv_connection_start(struct rv_connection *c, struct rv_loop *loop, int fd,
                                + (size_t)READS_PER_TURN * READ_BYTES);
     rv_buf_init(&c->output, limits->max_output_bytes);
     rv_io_init(&c->io, on_event, c);
-    int rc = rv_io_start(loop, &c->io, fd, EPOLLIN);
+    int rc = rv_stream_watch(stream, loop, &c->io, RV_STREAM_RECV);
     if (rc) {
         return rc;
     }
-    c->fd = fd;
+    c->stream = stream;
     return 0;
 }
 
@@ -337,12 +350,12 @@ rv_connection_resume(struct rv_connection *c)
 void
 rv_connection_abort(struct rv_connection *c, int code)
 {
-    if (c->fd < 0) {
+    if (!c->stream) {
         return;
     }
     c->abort_code = code;
     /* A full socket would keep a turn by writability away; a hang-up comes
      * in any case. */
-    shutdown(c->fd, SHUT_RDWR);
+    rv_stream_abort(c->stream, code, strerror(-code));
     update_events(c);
 }

@@ -1,4 +1,4 @@
-/* JSON-RPC messages over one connected, non-blocking socket.
+/* JSON-RPC messages over one stream.
  *
  * Room: rpc.  Runs in: master.  Threads: that of its loop.  Blocks: never.
  *
@@ -8,8 +8,8 @@
  * nothing is under way.
  *
  *     struct rv_connection connection;
- *     rc = rv_connection_start(&connection, &loop, fd, &limits, &callbacks,
- *                              self);
+ *     rc = rv_connection_start(&connection, &loop, stream, &limits,
+ *                              &callbacks, self);
  *     ...
  *     rc = rv_connection_send(&connection, &message);
  *     ...
@@ -26,6 +26,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "loop/loop.h"
+#include "net/stream.h"
 #include "rpc/json_frame.h"
 #include "rpc/jsonrpc.h"
 
@@ -48,20 +49,20 @@ struct rv_connection_callbacks {
      * never after rv_connection_stop.  'error->code' is 0 when the peer
      * closed between messages; -EPROTO for what is not a message; -EMSGSIZE
      * and -E2BIG past a limit; -ECONNRESET when the peer left in the middle of
-     * a message or before its reply; or the errno of the socket. */
+     * a message or before its reply; or the failure of the stream. */
     void (*on_closed)(struct rv_connection *, const struct rv_error *error,
                       void *context);
 };
 
 struct rv_connection {
     struct rv_io io;
-    int fd;          /* Owned; -1 when not started. */
-    bool is_paused;  /* By rv_connection_pause. */
-    bool has_ended;  /* The peer sends no more. */
-    int abort_code;  /* Not 0: to be closed in its next turn. */
-    bool *is_alivep; /* Not NULL during a turn; cleared by a stop. */
-    size_t scanned;  /* Bytes of 'input' that 'frame' has seen. */
-    size_t sent;     /* Bytes of 'output' that are gone. */
+    struct rv_stream *stream; /* Owned; NULL when not started. */
+    bool is_paused;           /* By rv_connection_pause. */
+    bool has_ended;           /* The peer sends no more. */
+    int abort_code;           /* Not 0: to be closed in its next turn. */
+    bool *is_alivep;          /* Not NULL during a turn; cleared by a stop. */
+    size_t scanned;           /* Bytes of 'input' that 'frame' has seen. */
+    size_t sent;              /* Bytes of 'output' that are gone. */
     unsigned int max_depth;
     struct rv_json_frame frame;
     struct rv_buf input;
@@ -70,11 +71,13 @@ struct rv_connection {
     void *context;
 };
 
-/* Takes over 'fd', a connected non-blocking stream socket, and reads from it.
+/* Takes over 'stream' and reads from it.  It is connected or accepted: a TLS
+ * handshake may be under way, a name lookup or a choice of addresses may not.
  * 'callbacks' must live as long as the connection.  On failure (-ENOMEM,
- * -ENOSPC) 'fd' stays the caller's. */
+ * -ENOSPC) 'stream' stays the caller's. */
 int rv_connection_start(struct rv_connection *connection, struct rv_loop *loop,
-                        int fd, const struct rv_connection_limits *limits,
+                        struct rv_stream *stream,
+                        const struct rv_connection_limits *limits,
                         const struct rv_connection_callbacks *callbacks,
                         void *context) RV_MUST_CHECK;
 

@@ -442,8 +442,9 @@ check_peer(int fd)
     return 0;
 }
 
+/* Serves 'stream', which stays the caller's on failure. */
 static int
-add_client(struct rv_unixctl_server *server, int fd)
+add_client(struct rv_unixctl_server *server, struct rv_stream *stream)
 {
     struct client *client = calloc(1, sizeof *client);
     if (!client) {
@@ -456,7 +457,7 @@ add_client(struct rv_unixctl_server *server, int fd)
         .max_depth = limits->max_depth,
     };
     int rc =
-        rv_connection_start(&client->connection, server->loop, fd,
+        rv_connection_start(&client->connection, server->loop, stream,
                             &connection_limits, &client_callbacks, client);
     if (rc) {
         free(client);
@@ -481,11 +482,17 @@ rv_unixctl_server_adopt(struct rv_unixctl_server *server, int fd)
                     server->n_clients);
         rc = -EBUSY;
     }
+    struct rv_stream *stream = NULL;
     if (!rc) {
-        rc = add_client(server, fd);
+        rc = rv_stream_adopt(fd, "unix", &stream);
     }
     if (rc) {
         close(fd);
+        return rc;
+    }
+    rc = add_client(server, stream);
+    if (rc) {
+        rv_stream_close(stream);
     }
     return rc;
 }

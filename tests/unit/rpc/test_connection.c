@@ -70,7 +70,9 @@ start(struct fixture *f)
     struct rv_connection_limits limits = {.max_message_bytes = 100000,
                                           .max_output_bytes = 3000000,
                                           .max_depth = 10};
-    ck_assert_int_eq(rv_connection_start(&f->connection, &f->loop, fds[0],
+    struct rv_stream *stream;
+    ck_assert_int_eq(rv_stream_adopt(fds[0], "test", &stream), 0);
+    ck_assert_int_eq(rv_connection_start(&f->connection, &f->loop, stream,
                                          &limits, &callbacks, f),
                      0);
 }
@@ -105,7 +107,7 @@ check_closed(struct fixture *f, int code)
 {
     ck_assert_int_eq(f->n_closed, 1);
     ck_assert_int_eq(f->closed_code, code);
-    ck_assert_int_eq(f->connection.fd, -1);
+    ck_assert_ptr_null(f->connection.stream);
 }
 
 START_TEST(delivers_in_order_and_frees_buffers)

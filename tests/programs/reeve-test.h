@@ -1,0 +1,22 @@
+/* The commands of the program `reeve-test`, a file each.
+ *
+ * They have the command lines, the languages and the outputs of the test
+ * programs of these names that come with Open vSwitch, so that scripts
+ * written for those run against reeve's own modules.
+ */
+#ifndef RV_REEVE_TEST_H
+#define RV_REEVE_TEST_H
+
+#include "base/base.h"
+
+/* Runs a command; 'argv[0]' is its name, NULL follows the last word.  Gives
+ * the exit status of the program. */
+typedef int reeve_test_command(int argc, char **argv);
+
+reeve_test_command test_reconnect;
+
+/* Ends the program with status 1 after "reeve-test: " and the text, behind
+ * all that was printed before. */
+RV_NORETURN void reeve_test_fatal(const char *format, ...) RV_PRINTF(1, 2);
+
+#endif
