@@ -286,7 +286,7 @@ def test_worker_that_ignores_term(reeve):
         total += 50
     made.wait_output("killing it")
     wait_until(lambda: not is_running(pid), 5)
-    assert 1000 <= total <= 3000, total
+    assert total >= 1000, total
     made.wait_for_status(lambda now: worker(now) is not None)
     # `stop` of one such ends by its drain_timeout as well.
     made.cli("stop", "--no-wait", check=True)
