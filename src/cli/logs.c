@@ -101,8 +101,8 @@ fetch(struct logs *logs, struct rv_unixctl_client *client)
     struct rv_unixctl_result result = {.is_error = false};
     struct rv_error error;
     snprintf(position, sizeof position, "%lld", (long long)logs->position);
-    if (rv_unixctl_client_call_block(client, "logs", 1, args,
-                                     answer_ms(logs), &result, &error)) {
+    if (rv_unixctl_client_call_block(client, "logs", 1, args, answer_ms(logs),
+                                     &result, &error)) {
         return rv_cli_fail(RV_EXIT_FAILED, "%s", error.text);
     }
     const char *text = json_string_value(json_object_get(result.json, "text"));

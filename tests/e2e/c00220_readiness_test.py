@@ -10,12 +10,12 @@ from lib.process import wait_until
 # Listens on "web" and on "probe", and tells who asked the latter.  It starts
 # to answer when the file named by its argument is there.
 SERVER = r"""
-import os, select, socket, sys, time
+import os, select, socket, sys
 names = os.environ["LISTEN_FDNAMES"].split(":")
 assert os.environ["LISTEN_PID"] == str(os.getpid())
 sockets = {socket.socket(fileno=3 + i): n for i, n in enumerate(names)}
 while len(sys.argv) > 1 and not os.path.exists(sys.argv[1]):
-    time.sleep(0.01)
+    select.select([], [], [], 0.01)
 print("listening on", ",".join(names), flush=True)
 while True:
     for s in select.select(list(sockets), [], [])[0]:

@@ -151,7 +151,7 @@ def test_restart_policy(reeve, policy, code, again):
 
 
 PINGS = r"""
-import os, signal, socket, time
+import os, select, signal, socket
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 path = os.environ["NOTIFY_SOCKET"]
 s.connect("\0" + path[1:] if path[0] == "@" else path)
@@ -163,7 +163,7 @@ def ping(*_):
 signal.signal(signal.SIGUSR1, ping)
 if os.environ["REEVE_WORKER"] == "0" and os.path.exists("slow"):
     while os.path.exists("slow"):
-        time.sleep(0.01)
+        select.select([], [], [], 0.01)
 s.send(b"READY=1")
 while True:
     signal.pause()
