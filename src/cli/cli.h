@@ -41,6 +41,9 @@ int rv_cli_dump(int argc, char **argv);
 int rv_cli_logs(int argc, char **argv);
 int rv_cli_ctl(int argc, char **argv);
 
+/* notify.c */
+int rv_cli_notify(int argc, char **argv);
+
 /* main.c */
 int rv_cli_help(int argc, char **argv);
 int rv_cli_version(int argc, char **argv);

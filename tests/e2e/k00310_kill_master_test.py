@@ -83,7 +83,7 @@ def test_adopted_worker_is_watched(reeve, port):
 def test_adopted_worker_exit_status_is_known(reeve):
     made = reeve({"services": {"job": {
         "command": ["sh", "-c", "trap 'echo going; exit 7' USR1; "
-                    "systemd-notify --ready; "
+                    "$REEVE_EXECUTABLE notify READY=1; "
                     "while :; do sleep 1000 & wait $!; done"],
         "ready": "notify"}}})
     made.start()
