@@ -131,6 +131,8 @@ def test_ttin_ttou(running):
     running.wait_for_status(
         lambda now: len(now["services"][0]["workers"]) == 1)
     running.send("TTOU")  # Never to none.
+    # Of two signals that wait, the kernel hands out the lower number first.
+    running.wait_output("keeps its last worker")
     running.send("TTIN")
     running.wait_for_status(
         lambda now: len(now["services"][0]["workers"]) == 2)
