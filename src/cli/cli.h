@@ -59,6 +59,26 @@ struct rv_cli_target {
     int64_t timeout_ms; /* -T; -1: the default. */
 };
 
+enum { RV_CLI_WORDS = 64 };
+
+/* A command line for a running reeve, read. */
+struct rv_cli_call {
+    const char *command;
+    struct rv_cli_target target;
+    bool json, no_wait, now, follow;
+    int64_t lines;                   /* -1: not given. */
+    const char *words[RV_CLI_WORDS]; /* Operands; borrowed from argv. */
+    size_t n_words;
+};
+
+/* options.c */
+/* Reads the arguments; between 'min' and 'max' operands (with RV_CLI_WORDS,
+ * options end at the first).  'allowed' names the options besides those of the
+ * target: j(son), w(ait), N(ow), f(ollow and lines).  0, or the exit status
+ * for wrong usage, which it has explained. */
+int rv_cli_parse(int argc, char **argv, const char *allowed, size_t min,
+                 size_t max, struct rv_cli_call *call);
+
 /* target.c */
 /* Connects to the reeve that is meant.  Returns 0 or an exit status, with the
  * reason printed. */
