@@ -21,11 +21,13 @@ const lingerMs = 1000;
 const sockets = new Set();
 let draining = false;
 
-// sd_notify(3).  Node has no unix datagram sockets, so a helper sends it;
-// where there is none, the manager takes us for ready once we have survived.
+// sd_notify(3).  Node has no unix datagram sockets, so a helper sends it:
+// reeve's own, or systemd's under systemd.
 function notify(message) {
   if (env.NOTIFY_SOCKET) {
-    spawn('systemd-notify', ['--no-block', message], { stdio: 'ignore' })
+    const [helper, option] = env.REEVE_EXECUTABLE
+      ? [env.REEVE_EXECUTABLE, 'notify'] : ['systemd-notify', '--no-block'];
+    spawn(helper, [option, message], { stdio: 'ignore' })
       .on('error', () => {});
   }
 }

@@ -41,6 +41,9 @@ int rv_cli_dump(int argc, char **argv);
 int rv_cli_logs(int argc, char **argv);
 int rv_cli_ctl(int argc, char **argv);
 
+/* notify.c */
+int rv_cli_notify(int argc, char **argv);
+
 /* main.c */
 int rv_cli_help(int argc, char **argv);
 int rv_cli_version(int argc, char **argv);
@@ -55,6 +58,26 @@ struct rv_cli_target {
     const char *config; /* -c: the name stands there. */
     int64_t timeout_ms; /* -T; -1: the default. */
 };
+
+enum { RV_CLI_WORDS = 64 };
+
+/* A command line for a running reeve, read. */
+struct rv_cli_call {
+    const char *command;
+    struct rv_cli_target target;
+    bool json, no_wait, now, follow;
+    int64_t lines;                   /* -1: not given. */
+    const char *words[RV_CLI_WORDS]; /* Operands; borrowed from argv. */
+    size_t n_words;
+};
+
+/* options.c */
+/* Reads the arguments; between 'min' and 'max' operands (with RV_CLI_WORDS,
+ * options end at the first).  'allowed' names the options besides those of the
+ * target: j(son), w(ait), N(ow), f(ollow and lines).  0, or the exit status
+ * for wrong usage, which it has explained. */
+int rv_cli_parse(int argc, char **argv, const char *allowed, size_t min,
+                 size_t max, struct rv_cli_call *call);
 
 /* target.c */
 /* Connects to the reeve that is meant.  Returns 0 or an exit status, with the

@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/str.h"
 #include "conf/conf.h"
 #include "master/master.h"
 #include "os/process.h"
@@ -18,32 +16,6 @@
 enum {
     EXTRA_MS = 30000, /* Beyond what the operation is allowed. */
     TURN_MS = 100,    /* Of a progress line, or of following a log. */
-    MAX_WORDS = 64,
-};
-
-enum { OPTION_JSON = 256, OPTION_NO_WAIT, OPTION_NOW };
-
-static const struct option long_options[] = {
-    {"target", required_argument, NULL, 't'},
-    {"config", required_argument, NULL, 'c'},
-    {"timeout", required_argument, NULL, 'T'},
-    {"runtime-dir", required_argument, NULL, 'R'},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"no-wait", no_argument, NULL, OPTION_NO_WAIT},
-    {"now", no_argument, NULL, OPTION_NOW},
-    {"follow", no_argument, NULL, 'f'},
-    {"lines", required_argument, NULL, 'n'},
-    {NULL, 0, NULL, 0},
-};
-
-/* A command line, read. */
-struct call {
-    const char *command;
-    struct rv_cli_target target;
-    bool json, no_wait, now, follow;
-    int64_t lines;
-    const char *words[MAX_WORDS]; /* Operands. */
-    size_t n_words;
 };
 
 static int64_t
@@ -52,87 +24,6 @@ now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static int
-take_option(struct call *call, int option)
-{
-    switch (option) {
-    case 't':
-        call->target.name = optarg;
-        return 0;
-    case 'c':
-        call->target.config = optarg;
-        return 0;
-    case 'R':
-        return setenv("REEVE_RUNDIR", optarg, 1) ? RV_EXIT_FAILED : 0;
-    case 'T':
-        return rv_str_parse_duration(optarg, &call->target.timeout_ms)
-                   ? rv_cli_usage(call->command,
-                                  "-T takes seconds, not \"%s\"", optarg)
-                   : 0;
-    case 'n':
-        return rv_str_parse_integer(optarg, &call->lines) ? rv_cli_usage(
-                   call->command, "-n takes a number, not \"%s\"", optarg)
-                                                          : 0;
-    case 'f':
-        call->follow = true;
-        return 0;
-    case OPTION_JSON:
-        call->json = true;
-        return 0;
-    case OPTION_NO_WAIT:
-        call->no_wait = true;
-        return 0;
-    case OPTION_NOW:
-        call->now = true;
-        return 0;
-    default:
-        return rv_cli_usage(call->command, "wrong option");
-    }
-}
-
-/* Whether an option that was given means something to the command. */
-static int
-check_options(const struct call *call, const char *allowed)
-{
-    bool is_wrong =
-        (call->json && !strchr(allowed, 'j'))
-        || (call->no_wait && !strchr(allowed, 'w'))
-        || (call->now && !strchr(allowed, 'N'))
-        || ((call->follow || call->lines >= 0) && !strchr(allowed, 'f'));
-    return is_wrong ? rv_cli_usage(call->command,
-                                   "an option does not belong to this command")
-                    : 0;
-}
-
-/* Reads the arguments; between 'min' and 'max' operands.  'allowed' names the
- * options besides those of the target: j(son), w(ait), N(ow), f(ollow). */
-static int
-parse(int argc, char **argv, const char *allowed, size_t min, size_t max,
-      struct call *call)
-{
-    int option;
-    bool is_raw = max == MAX_WORDS;
-    *call = (struct call){.command = argv[0], .lines = -1};
-    call->target.timeout_ms = -1;
-    optind = 1;
-    while ((option = getopt_long(
-                argc, argv, is_raw ? "+t:c:R:T:" : "t:c:R:T:fn:", long_options,
-                NULL))
-           != -1) {
-        int status = take_option(call, option);
-        if (status) {
-            return status;
-        }
-    }
-    while (optind < argc && call->n_words < MAX_WORDS) {
-        call->words[call->n_words++] = argv[optind++];
-    }
-    if (call->n_words < min || call->n_words > max || optind < argc) {
-        return rv_cli_usage(argv[0], "wrong number of arguments");
-    }
-    return check_options(call, allowed);
 }
 
 /* Prints an answer; the exit status. */
@@ -170,7 +61,7 @@ transport_failed(int rc, const struct rv_error *error)
 
 /* Asks and prints the answer. */
 static int
-ask(const struct call *call, const char *method, size_t n_args,
+ask(const struct rv_cli_call *call, const char *method, size_t n_args,
     const char *const args[])
 {
     struct rv_unixctl_client client;
@@ -221,7 +112,7 @@ wait_with_progress(struct rv_cli_progress *progress,
 
 /* Sends a request that takes time, and waits for its end. */
 static int
-ask_and_wait(const struct call *call, const char *method, size_t n_args,
+ask_and_wait(const struct rv_cli_call *call, const char *method, size_t n_args,
              const char *const args[], const char *allowed_key)
 {
     struct rv_unixctl_client client;
@@ -257,19 +148,19 @@ ask_and_wait(const struct call *call, const char *method, size_t n_args,
 int
 rv_cli_status(int argc, char **argv)
 {
-    struct call call;
+    struct rv_cli_call call;
     static const char *const json[] = {"--json"};
-    int status = parse(argc, argv, "j", 0, 0, &call);
+    int status = rv_cli_parse(argc, argv, "j", 0, 0, &call);
     return status ? status : ask(&call, "status", call.json, json);
 }
 
 static int
 roll(int argc, char **argv, const char *method)
 {
-    struct call call;
+    struct rv_cli_call call;
     const char *args[2];
     size_t n = 0;
-    int status = parse(argc, argv, "w", 0, 1, &call);
+    int status = rv_cli_parse(argc, argv, "w", 0, 1, &call);
     if (status) {
         return status;
     }
@@ -297,8 +188,8 @@ rv_cli_restart(int argc, char **argv)
 int
 rv_cli_scale(int argc, char **argv)
 {
-    struct call call;
-    int status = parse(argc, argv, "w", 2, 2, &call);
+    struct rv_cli_call call;
+    int status = rv_cli_parse(argc, argv, "w", 2, 2, &call);
     if (status) {
         return status;
     }
@@ -309,7 +200,7 @@ rv_cli_scale(int argc, char **argv)
 
 /* The pid of the keeper, to see it off; 0 if it cannot be learned. */
 static pid_t
-keeper_pid(const struct call *call)
+keeper_pid(const struct rv_cli_call *call)
 {
     return (pid_t)rv_cli_allowed_ms(&call->target, "keeper_pid");
 }
@@ -328,11 +219,11 @@ wait_for_end(int pidfd)
 int
 rv_cli_stop(int argc, char **argv)
 {
-    struct call call;
+    struct rv_cli_call call;
     const char *args[2];
     size_t n = 0;
     int pidfd = -1;
-    int status = parse(argc, argv, "wN", 0, 0, &call);
+    int status = rv_cli_parse(argc, argv, "wN", 0, 0, &call);
     if (status) {
         return status;
     }
@@ -358,8 +249,8 @@ rv_cli_stop(int argc, char **argv)
 int
 rv_cli_reopen(int argc, char **argv)
 {
-    struct call call;
-    int status = parse(argc, argv, "", 0, 0, &call);
+    struct rv_cli_call call;
+    int status = rv_cli_parse(argc, argv, "", 0, 0, &call);
     return status ? status : ask(&call, "reopen", 0, NULL);
 }
 
@@ -389,8 +280,8 @@ dump_file(const char *path)
 int
 rv_cli_dump(int argc, char **argv)
 {
-    struct call call;
-    int status = parse(argc, argv, "", 0, 0, &call);
+    struct rv_cli_call call;
+    int status = rv_cli_parse(argc, argv, "", 0, 0, &call);
     if (status) {
         return status;
     }
@@ -401,8 +292,8 @@ rv_cli_dump(int argc, char **argv)
 int
 rv_cli_ctl(int argc, char **argv)
 {
-    struct call call;
-    int status = parse(argc, argv, "", 1, MAX_WORDS, &call);
+    struct rv_cli_call call;
+    int status = rv_cli_parse(argc, argv, "", 1, RV_CLI_WORDS, &call);
     return status
                ? status
                : ask(&call, call.words[0], call.n_words - 1, call.words + 1);

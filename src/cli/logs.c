@@ -1,62 +1,20 @@
 /* logs: the last lines of reeve and its workers. */
 #include "cli/cli.h"
 
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/str.h"
 #include "master/master.h"
 
 enum { TURN_MS = 200, ANSWER_MS = 30000 };
 
 struct logs {
-    struct rv_cli_target target;
-    bool follow;
-    int64_t lines;    /* At most so many of those kept; -1: all. */
+    const struct rv_cli_call *call;
+    int64_t lines;    /* Still to be held to; -1: no limit (any more). */
     const char *only; /* "web" or "web.0"; NULL: everything. */
     int64_t position;
 };
-
-static const struct option options[] = {
-    {"target", required_argument, NULL, 't'},
-    {"config", required_argument, NULL, 'c'},
-    {"timeout", required_argument, NULL, 'T'},
-    {"runtime-dir", required_argument, NULL, 'R'},
-    {"follow", no_argument, NULL, 'f'},
-    {"lines", required_argument, NULL, 'n'},
-    {NULL, 0, NULL, 0},
-};
-
-static int
-take_option(struct logs *logs, int option)
-{
-    switch (option) {
-    case 't':
-        logs->target.name = optarg;
-        return 0;
-    case 'c':
-        logs->target.config = optarg;
-        return 0;
-    case 'R':
-        return setenv("REEVE_RUNDIR", optarg, 1) ? RV_EXIT_FAILED : 0;
-    case 'T':
-        return rv_str_parse_duration(optarg, &logs->target.timeout_ms)
-                   ? rv_cli_usage("logs", "-T takes seconds")
-                   : 0;
-    case 'f':
-        logs->follow = true;
-        return 0;
-    case 'n':
-        return rv_str_parse_integer(optarg, &logs->lines) || logs->lines < 0
-                   ? rv_cli_usage("logs", "-n takes a number of lines")
-                   : 0;
-    default:
-        return rv_cli_usage("logs", "wrong option");
-    }
-}
 
 /* Whether a line "web.0 | text" is of the service or worker asked for. */
 static bool
@@ -89,7 +47,7 @@ print_lines(const char *text, const char *only, int64_t skip, bool is_dry)
 static int
 answer_ms(const struct logs *logs)
 {
-    int64_t ms = logs->target.timeout_ms;
+    int64_t ms = logs->call->target.timeout_ms;
     return ms >= 0 ? (int)RV_MIN(ms, INT32_MAX) : ANSWER_MS;
 }
 
@@ -101,8 +59,8 @@ fetch(struct logs *logs, struct rv_unixctl_client *client)
     struct rv_unixctl_result result = {.is_error = false};
     struct rv_error error;
     snprintf(position, sizeof position, "%lld", (long long)logs->position);
-    if (rv_unixctl_client_call_block(client, "logs", 1, args,
-                                     answer_ms(logs), &result, &error)) {
+    if (rv_unixctl_client_call_block(client, "logs", 1, args, answer_ms(logs),
+                                     &result, &error)) {
         return rv_cli_fail(RV_EXIT_FAILED, "%s", error.text);
     }
     const char *text = json_string_value(json_object_get(result.json, "text"));
@@ -136,29 +94,24 @@ set_json(const struct logs *logs, struct rv_unixctl_client *client)
 int
 rv_cli_logs(int argc, char **argv)
 {
-    struct logs logs = {.lines = -1, .target.timeout_ms = -1};
+    struct rv_cli_call call;
     struct rv_unixctl_client client;
-    int option;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, "t:c:R:T:fn:", options, NULL))
-           != -1) {
-        int status = take_option(&logs, option);
-        if (status) {
-            return status;
-        }
+    int status = rv_cli_parse(argc, argv, "f", 0, 1, &call);
+    if (!status) {
+        status = rv_cli_connect(&call.target, &client);
     }
-    logs.only = optind < argc ? argv[optind++] : NULL;
-    if (optind < argc) {
-        return rv_cli_usage(argv[0], "wrong number of arguments");
-    }
-    int status = rv_cli_connect(&logs.target, &client);
     if (status) {
         return status;
     }
+    struct logs logs = {
+        .call = &call,
+        .lines = call.lines,
+        .only = call.n_words ? call.words[0] : NULL,
+    };
     status = set_json(&logs, &client);
     while (!status) {
         status = fetch(&logs, &client);
-        if (!logs.follow) {
+        if (!call.follow) {
             break;
         }
         struct timespec pause = {.tv_nsec = TURN_MS * 1000000L};

@@ -82,6 +82,10 @@ const struct rv_cli_command rv_cli_commands[] = {
     {"ctl", rv_cli_ctl, TARGET_USAGE " METHOD [ARGUMENTS...]",
      "call any method of a control socket (list-commands lists them)",
      TARGET_HELP},
+    {"notify", rv_cli_notify, "NAME=VALUE...",
+     "from a worker: tell the reeve that runs it (READY=1, STATUS=text, ...)",
+     "For shell scripts, as systemd-notify(1).  Workers find this program by\n"
+     "the variable REEVE_EXECUTABLE.\n"},
     {"help", rv_cli_help, "[COMMAND]", "explain a command", ""},
     {"version", rv_cli_version, "", "print the version", ""},
 };

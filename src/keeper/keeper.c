@@ -60,6 +60,7 @@ struct keeper {
     int last_status; /* How the last master ended. */
 
     uint64_t waiting_signals; /* Came while there was no master. */
+    uint64_t sent_signals;    /* The master has not said that it saw them. */
 
     char pidfile[RV_KEEPER_TEXT];
     int pidfile_fd;
@@ -225,6 +226,9 @@ handle_frame(struct keeper *keeper, const struct rv_keeper_frame *frame,
         keeper->is_leaving = true;
         keeper->exit_status = frame->value;
         break;
+    case RV_KEEPER_HANDLED:
+        keeper->sent_signals &= ~(UINT64_C(1) << (frame->value & 63));
+        break;
     case RV_KEEPER_ENTRY:
     case RV_KEEPER_END:
     case RV_KEEPER_CLAIMED:
@@ -353,6 +357,10 @@ master_ended(struct keeper *keeper, const struct rv_process_end *end)
         plan_next_master(keeper, end);
     }
     keeper->master_pid = 0;
+    /* What it may not have seen the next one gets, but only once: it may be
+     * what it died of. */
+    keeper->waiting_signals |= keeper->sent_signals;
+    keeper->sent_signals = 0;
 }
 
 static void
@@ -397,6 +405,7 @@ forward(struct keeper *keeper, int signal)
         return;
     }
     struct rv_keeper_frame frame = {.verb = RV_KEEPER_SIGNAL, .value = signal};
+    keeper->sent_signals |= UINT64_C(1) << signal;
     send_frame(keeper, &frame, -1);
 }
 

@@ -28,6 +28,7 @@ enum rv_keeper_verb {
     RV_KEEPER_CLAIM,   /* Claim the pidfile at the path 'text'. */
     RV_KEEPER_STARTED, /* The service is up: let the starter go. */
     RV_KEEPER_LEAVING, /* The master ends for good with 'value'. */
+    RV_KEEPER_HANDLED, /* The signal 'value' was seen. */
 
     /* Keeper to master. */
     RV_KEEPER_ENTRY = 64, /* One stored descriptor. */

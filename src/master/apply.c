@@ -325,6 +325,7 @@ rv__apply(struct rv__master *master)
     if (master->is_state_stale) {
         rv__state_save(master);
     }
+    rv__sockets_settle(master);
     arm_timer(master);
     rv__operation_check(master);
     if (rv_pool_is_stopping(master->pool) && rv_pool_is_empty(master->pool)) {

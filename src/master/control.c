@@ -360,7 +360,9 @@ rv__control_open(struct rv__master *master, struct rv_error *error)
 void
 rv__control_close(struct rv__master *master)
 {
-    rv_unixctl_server_deinit(&master->control);
+    if (master->control.n_commands) {
+        rv_unixctl_server_deinit(&master->control);
+    }
     if (master->control_fd >= 0) {
         unlink(master->control_path);
     }

@@ -13,11 +13,14 @@
 
 /* What reeve's own environment holds for reeve alone, or what reeve sets. */
 static const char *const withheld[] = {
-    "REEVE_KEEPER",     "REEVE_KEEPER_HEIR", "REEVE_NOFILE",
-    "REEVE_WORKER",     "NOTIFY_SOCKET",     "LISTEN_FDS",
-    "LISTEN_PID",       "LISTEN_FDNAMES",    "WATCHDOG_USEC",
-    "WATCHDOG_PID",     "REEVE_SERVICE",     "REEVE_GENERATION",
-    "REEVE_PROBE_PORT", "WEB_CONCURRENCY",   "PORT",
+    "REEVE_KEEPER",     "REEVE_KEEPER_HEIR",
+    "REEVE_NOFILE",     "REEVE_WORKER",
+    "NOTIFY_SOCKET",    "LISTEN_FDS",
+    "LISTEN_PID",       "LISTEN_FDNAMES",
+    "WATCHDOG_USEC",    "WATCHDOG_PID",
+    "REEVE_SERVICE",    "REEVE_EXECUTABLE",
+    "REEVE_GENERATION", "REEVE_PROBE_PORT",
+    "WEB_CONCURRENCY",  "PORT",
 };
 
 struct builder {
@@ -179,6 +182,23 @@ add_port(struct builder *b, const struct rv__worker *worker)
     }
 }
 
+/* For `reeve notify`, whatever the PATH. */
+static void
+add_executable(struct builder *b)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n > 0) {
+        path[n] = '\0';
+        /* Replaced on disk since: the new one serves as well. */
+        char *gone = strstr(path, " (deleted)");
+        if (gone) {
+            *gone = '\0';
+        }
+        add_format(b, "REEVE_EXECUTABLE=%s", path);
+    }
+}
+
 static char *
 find_value(char **strings, const char *name)
 {
@@ -203,6 +223,7 @@ rv__program_build(const struct rv__worker *worker, int index,
         add_expanded(&arguments, service, service->command[i], n_listens);
     }
     add_own(&b, service);
+    add_executable(&b);
     add_format(&b, "REEVE_SERVICE=%s", service->name);
     add_format(&b, "REEVE_WORKER=%d", index);
     add_format(&b, "REEVE_GENERATION=%" PRIu32, generation);

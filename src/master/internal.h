@@ -115,8 +115,9 @@ struct rv__socket {
     int mode;
     int *fds; /* One, or one a worker index. */
     int n_fds;
-    int n_steered;  /* Group: new connections go to the first so many. */
-    bool is_wanted; /* Scratch, while unwanted ones are collected. */
+    int n_steered;   /* Group: new connections go to the first so many. */
+    bool is_growing; /* Until the new indices' workers are ready. */
+    bool is_wanted;  /* Scratch, while unwanted ones are collected. */
 };
 
 enum rv__operation_kind {
@@ -244,6 +245,9 @@ int rv__registry_check_orphans(struct rv__master *master,
  * failure closes what it opened. */
 int rv__sockets_open(struct rv__master *master, const struct rv_conf *conf,
                      struct rv_error *error);
+/* Lets new connections go to the sockets of a growing group whose workers are
+ * ready by now. */
+void rv__sockets_settle(struct rv__master *master);
 /* Closes what neither configuration nor a living worker wants. */
 void rv__sockets_collect(struct rv__master *master);
 struct rv__socket *rv__sockets_find(const struct rv__master *master,

@@ -100,6 +100,7 @@ on_frame(const struct rv_keeper_frame *frame, int *fd, void *context)
         } else {
             raise(frame->value); /* Blocked: the signalfd will have it. */
         }
+        rv_keeper_tell(&master->keeper, RV_KEEPER_HANDLED, frame->value);
         break;
     case RV_KEEPER_CLAIMED:
     case RV_KEEPER_PUT:
@@ -108,6 +109,7 @@ on_frame(const struct rv_keeper_frame *frame, int *fd, void *context)
     case RV_KEEPER_CLAIM:
     case RV_KEEPER_STARTED:
     case RV_KEEPER_LEAVING:
+    case RV_KEEPER_HANDLED:
         break;
     }
 }

@@ -56,8 +56,11 @@ scale_first(struct rv__master *master, int step)
     const struct rv_conf_service *service = &master->conf->conf->services[0];
     struct rv_error error;
     int n = rv__conf_n_workers(service) + step;
-    if (n >= 1
-        && rv__operation_scale(master, service->name, n, NULL, &error)) {
+    if (n < 1) {
+        rv_log_info("\"%s\" keeps its last worker", service->name);
+        return;
+    }
+    if (rv__operation_scale(master, service->name, n, NULL, &error)) {
         rv_log_err("scale: %s", error.text);
     }
 }

@@ -86,6 +86,8 @@ open_one(struct rv__master *master, struct rv__socket *s, int index,
         .mode = s->mode,
     };
     int fd = take_stored(master, s, index);
+    /* How the last master steered its group is not known: settle it anew. */
+    s->is_growing = s->is_growing || (s->reuseport && fd >= 0);
     if (fd < 0) {
         int rc = rv_listen_open(&s->address, &options, &fd, error);
         if (rc) {
@@ -118,8 +120,9 @@ open_more(struct rv__master *master, struct rv__socket *s, int n,
 }
 
 /* Makes the group as large as 'n'; new sockets join it at its end.  They get
- * no connection before all of them are open: one that has to be closed again
- * would take its queue with it. */
+ * no connection before their workers are ready (rv__sockets_settle): nobody is
+ * to wait for a boot, and a socket that has to be closed again would take its
+ * queue with it. */
 static int
 grow(struct rv__master *master, struct rv__socket *s, int n,
      struct rv_error *error)
@@ -132,13 +135,17 @@ grow(struct rv__master *master, struct rv__socket *s, int n,
         return rv_error_errno(error, -ENOMEM, "sockets");
     }
     s->fds = fds;
-    bool is_held = s->n_fds && !s->n_steered;
+    int old = s->n_fds;
+    bool is_held = old && !s->n_steered;
     if (is_held) {
-        rv_listen_steer(s->fds[0], s->n_fds);
+        rv_listen_steer(s->fds[0], old);
     }
     int rc = open_more(master, s, n, error);
-    if (is_held) {
+    if (is_held && rc) {
         rv_listen_steer(s->fds[0], 0);
+    } else if (is_held) {
+        s->n_steered = old;
+        s->is_growing = true;
     }
     return rc;
 }
@@ -242,9 +249,8 @@ open_listen(struct rv__master *master, const struct rv_conf_listen *listen,
     }
     rc = grow(master, s, s->reuseport ? RV_MAX(n_workers, 1) : 1, error);
     if (!rc && s->n_steered && n_workers > s->n_steered) {
-        /* A group that was shrinking is to be larger again. */
-        s->n_steered = n_workers < s->n_fds ? n_workers : 0;
-        rv_listen_steer(s->fds[0], s->n_steered);
+        /* Also a group that was shrinking, and is to be larger again. */
+        s->is_growing = true;
     }
     if (!s->n_fds) {
         rv_list_remove(&s->node);
@@ -342,6 +348,46 @@ collect(struct rv__master *master, struct rv__socket *s)
     if (s->n_steered >= s->n_fds) {
         rv_listen_steer(s->fds[0], 0);
         s->n_steered = 0;
+        s->is_growing = false;
+    }
+}
+
+/* How many indices from 0 on have a ready worker on 's'. */
+static int
+n_ready(struct rv__master *master, const struct rv__socket *s)
+{
+    bool *is_ready = calloc((size_t)s->n_fds, sizeof *is_ready);
+    int n = 0;
+    for (int slot = 0; is_ready && slot < rv_pool_n_slots(master->pool);
+         slot++) {
+        const struct rv__worker *worker = master->workers[slot];
+        const struct rv_pool_worker *pool = rv_pool_worker(master->pool, slot);
+        if (worker && pool->state == RV_POOL_READY && pool->index < s->n_fds
+            && n_needed_by(master, s, worker->service, 1)) {
+            is_ready[pool->index] = true;
+        }
+    }
+    while (is_ready && n < s->n_fds && is_ready[n]) {
+        n++;
+    }
+    free(is_ready);
+    return n;
+}
+
+void
+rv__sockets_settle(struct rv__master *master)
+{
+    struct rv_list *node;
+    RV_LIST_FOR_EACH (node, &master->sockets) {
+        struct rv__socket *s = RV_CONTAINER_OF(node, struct rv__socket, node);
+        int n = s->is_growing ? n_ready(master, s) : 0;
+        if (n == s->n_fds) {
+            rv_listen_steer(s->fds[0], 0);
+            s->n_steered = 0;
+            s->is_growing = false;
+        } else if (n > s->n_steered && !rv_listen_steer(s->fds[0], n)) {
+            s->n_steered = n;
+        }
     }
 }
 
@@ -383,6 +429,7 @@ rv__sockets_hold(struct rv__master *master,
         }
         if (s->n_steered != n && !rv_listen_steer(s->fds[0], n)) {
             s->n_steered = n;
+            s->is_growing = false;
             waits = true; /* Those under way still arrive. */
         }
         waits = waits || rv_listen_queue_length(s->fds[index]) > 0;

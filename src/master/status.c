@@ -220,15 +220,15 @@ worker_text(const json_t *service, const json_t *worker, struct rv_buf *text)
         snprintf(pid, sizeof pid, "%d", (int)number(worker, "pid"));
     }
     format_age(number(worker, "age_ms"), age);
-    rv_buf_printf(
-        text,
-        "%-16s %7s  %-9s %4" PRId64 " %8s %8" PRId64 " %8.1fM %8.2fs"
-        "  %s%s\n",
-        name, pid, string(worker, "state"), number(worker, "generation"), age,
-        number(worker, "restarts"),
-        (double)number(worker, "memory_bytes") / 1048576.0,
-        (double)number(worker, "cpu_ms") / 1000.0, retry,
-        string(worker, "status"));
+    rv_buf_printf(text,
+                  "%-16s %7s  %-9s %4" PRId64 " %8s %8" PRId64 " %8.1fM %8.2fs"
+                  "  %s%s\n",
+                  name, pid, string(worker, "state"),
+                  number(worker, "generation"), age,
+                  number(worker, "restarts"),
+                  (double)number(worker, "memory_bytes") / 1048576.0,
+                  (double)number(worker, "cpu_ms") / 1000.0, retry,
+                  string(worker, "status"));
 }
 
 static void

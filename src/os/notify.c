@@ -119,7 +119,7 @@ parse_line(const char *line, size_t length, struct rv_notify *notify)
     } else if (has_key(line, length, extend)) {
         notify->extend_usec =
             parse_usec(line + sizeof extend - 1, length - (sizeof extend - 1));
-    } else if (length) {
+    } else if (length && !is_text(line, length, "BARRIER=1")) {
         notify->n_unknown++;
     }
 }
@@ -199,25 +199,42 @@ rv_notify_receive(int fd, struct rv_notify *notify)
     return 0;
 }
 
-void
-rv_notify_send(const char *text)
+int
+rv_notify_connect(int *fdp)
 {
     const char *name = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (!name || (name[0] != '/' && name[0] != '@')
-        || strlen(name) >= sizeof address.sun_path) {
-        return;
+    size_t n = name ? strlen(name) : 0;
+    if (!n) {
+        return -ENOENT;
     }
-    size_t n = strlen(name);
+    if ((name[0] != '/' && name[0] != '@') || n >= sizeof address.sun_path) {
+        return -EINVAL;
+    }
     memcpy(address.sun_path, name, n);
     if (name[0] == '@') {
         address.sun_path[0] = '\0';
     }
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0) {
-        sendto(fd, text, strlen(text), MSG_NOSIGNAL,
-               (struct sockaddr *)&address,
-               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+    if (fd < 0) {
+        return -errno;
+    }
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+    if (connect(fd, (struct sockaddr *)&address, length)) {
+        int rc = -errno;
+        rv_fd_close(&fd);
+        return rc;
+    }
+    *fdp = fd;
+    return 0;
+}
+
+void
+rv_notify_send(const char *text)
+{
+    int fd = -1;
+    if (!rv_notify_connect(&fd)) {
+        send(fd, text, strlen(text), MSG_NOSIGNAL);
         rv_fd_close(&fd);
     }
 }

@@ -43,6 +43,11 @@ int rv_notify_receive(int fd, struct rv_notify *notify);
 void rv_notify_parse(const char *text, size_t length,
                      struct rv_notify *notify);
 
+/* Connects to the socket that NOTIFY_SOCKET names; the caller owns '*fdp'.
+ * -ENOENT without the variable, -EINVAL for one that is no such name, and as
+ * connect(2). */
+int rv_notify_connect(int *fdp) RV_MUST_CHECK;
+
 /* Tells our own service manager, if NOTIFY_SOCKET is set.  Errors are its
  * business, not ours. */
 void rv_notify_send(const char *text);

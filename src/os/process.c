@@ -209,7 +209,7 @@ rv_title_init(int argc, char **argv)
     the_title.arguments_size = (size_t)(end - start);
     end = end_of_area(end, environ);
     size_t size = (size_t)(end - start);
-    the_title.copy = malloc(size);
+    the_title.copy = malloc(RV_MAX(size, 1));
     if (!the_title.copy) {
         return -ENOMEM;
     }

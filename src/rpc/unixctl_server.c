@@ -539,7 +539,10 @@ on_acceptable(struct rv_io *io, uint32_t events RV_UNUSED)
             }
             continue;
         }
-        if (rc == -EAGAIN) {
+        /* The kernel looks for a free descriptor before it looks whether
+         * anybody waits: behind one that was accepted a shortage says
+         * nothing, and must not cost that one its connection. */
+        if (rc == -EAGAIN || (i > 0 && is_shortage(rc))) {
             return;
         }
         if (!is_shortage(rc) || !close_expendable(server, strerror(-rc))) {

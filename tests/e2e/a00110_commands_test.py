@@ -203,7 +203,8 @@ def test_reopen(reeve, port, tmp_path):
     out, log = tmp_path / "out.log", tmp_path / "reeve.log"
     config = web(port, 1, stdout=f"file {out}", command=[
         "sh", "-c", "trap 'echo again' USR2; echo first; "
-        "systemd-notify --ready; while :; do sleep 100 & wait $!; done"],
+        "$REEVE_EXECUTABLE notify READY=1; "
+        "while :; do sleep 100 & wait $!; done"],
         drain_timeout="0")
     config["log"] = {"file": str(log)}
     made = reeve(config)

@@ -60,6 +60,8 @@ def test_term_is_graceful_then_fast(running):
         client.sendall(b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
         running.send("TERM")
         running.wait_for_status(lambda now: now["state"] == "stopping")
+        # At once it would be an echo of the first (Ctrl-C goes to a group).
+        running.ctl("time/warp", "2000")
         running.send("TERM")
         # TERM does not end the example, which waits for its client; the
         # escalation does.
@@ -129,6 +131,8 @@ def test_ttin_ttou(running):
     running.wait_for_status(
         lambda now: len(now["services"][0]["workers"]) == 1)
     running.send("TTOU")  # Never to none.
+    # Of two signals that wait, the kernel hands out the lower number first.
+    running.wait_output("keeps its last worker")
     running.send("TTIN")
     running.wait_for_status(
         lambda now: len(now["services"][0]["workers"]) == 2)

@@ -11,9 +11,9 @@ from lib.load import Load
 APP = paths.ROOT / "examples" / "python" / "app.py"
 
 HANGS = """
-import time
+import signal
 print("waiting for a database that is not there", flush=True)
-time.sleep(1000)
+signal.pause()
 """
 
 CRASHES_SOON = """

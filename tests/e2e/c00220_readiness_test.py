@@ -10,12 +10,12 @@ from lib.process import wait_until
 # Listens on "web" and on "probe", and tells who asked the latter.  It starts
 # to answer when the file named by its argument is there.
 SERVER = r"""
-import os, select, socket, sys, time
+import os, select, socket, sys
 names = os.environ["LISTEN_FDNAMES"].split(":")
 assert os.environ["LISTEN_PID"] == str(os.getpid())
 sockets = {socket.socket(fileno=3 + i): n for i, n in enumerate(names)}
 while len(sys.argv) > 1 and not os.path.exists(sys.argv[1]):
-    time.sleep(0.01)
+    select.select([], [], [], 0.01)
 print("listening on", ",".join(names), flush=True)
 while True:
     for s in select.select(list(sockets), [], [])[0]:
@@ -123,8 +123,10 @@ def test_exec_that_hangs_does_not_hold_up_the_rest(server, tmp_path):
 
 def test_notify_with_status(reeve):
     made = reeve({"services": {"job": {
-        "command": ["sh", "-c", "systemd-notify --status='warming up'; "
-                    "systemd-notify --ready --status=fine; exec sleep 1000"],
+        "command": ["sh", "-c",
+                    "$REEVE_EXECUTABLE notify 'STATUS=warming up'; "
+                    "$REEVE_EXECUTABLE notify READY=1 STATUS=fine; "
+                    "exec sleep 1000"],
         "ready": "notify"}}})
     made.start()
     assert made.workers()[0]["status"] == "fine"
@@ -142,7 +144,8 @@ def test_alive(reeve):
 
 def test_alive_and_ready_sooner(reeve):
     made = reeve({"services": {"job": {
-        "command": ["sh", "-c", "systemd-notify --ready; exec sleep 1000"],
+        "command": ["sh", "-c",
+                    "$REEVE_EXECUTABLE notify READY=1; exec sleep 1000"],
         "ready_after": "1h", "start_timeout": "2h"}}})
     made.start(timeout=10)
     assert made.stop() == 0
@@ -150,8 +153,8 @@ def test_alive_and_ready_sooner(reeve):
 
 def test_mainpid_is_refused(reeve):
     made = reeve({"services": {"job": {
-        "command": ["sh", "-c", "systemd-notify MAINPID=1; "
-                    "systemd-notify --ready; exec sleep 1000"],
+        "command": ["sh", "-c", "$REEVE_EXECUTABLE notify MAINPID=1; "
+                    "$REEVE_EXECUTABLE notify READY=1; exec sleep 1000"],
         "ready": "notify"}}})
     made.start()
     made.wait_output("MAINPID, which is refused")
@@ -161,7 +164,8 @@ def test_mainpid_is_refused(reeve):
 def test_worker_environment(reeve, port, tmp_path):
     made = reeve({"services": {"web": {
         "command": ["sh", "-c", 'env > "env.$REEVE_WORKER"; '
-                    'systemd-notify --ready; exec sleep 1000', "{fd:web}"],
+                    '$REEVE_EXECUTABLE notify READY=1; exec sleep 1000',
+                    "{fd:web}"],
         "directory": str(tmp_path), "workers": 2, "ready": "notify",
         "listen": f"127.0.0.1:{port}",
         "environment": {"FPM_SOCKETS": "127.0.0.1:9000={fd:web}"}}}})
@@ -185,8 +189,9 @@ def test_extend_timeout(reeve):
     """EXTEND_TIMEOUT_USEC keeps a slow start alive past its timeout."""
     made = reeve({"services": {"job": {
         "command": ["sh", "-c",
-                    "systemd-notify EXTEND_TIMEOUT_USEC=60000000; "
-                    "echo extended; trap 'systemd-notify --ready' USR1; "
+                    "$REEVE_EXECUTABLE notify EXTEND_TIMEOUT_USEC=60000000; "
+                    "echo extended; "
+                    "trap '$REEVE_EXECUTABLE notify READY=1' USR1; "
                     "while :; do sleep 1000 & wait $!; done"],
         "ready": "notify", "start_timeout": "5s", "drain_timeout": "0"}}})
     made.start(ready=False)

@@ -32,6 +32,24 @@ def test_shrink_and_grow_under_load(reeve, port, to, reuseport, keep_alive):
     load.assert_nothing_lost(at_least=600)
 
 
+def test_nobody_waits_for_a_boot(reeve, port):
+    """A new socket of a group gets no client before its worker is ready."""
+    boots = ["sh", "-c", "[ $REEVE_WORKER -lt 2 ] || sleep 0.5; exec "
+             + " ".join(paths.EXAMPLES["c"])]
+    made = reeve(web(port, 2, reuseport=True, command=boots))
+    made.start()
+    with Load(port, connections=8, think_ms=1) as load:
+        load.more(100)
+        assert made.cli("scale", "web", "4").returncode == 0
+        # All four are asked in the end.
+        load.wait_for(lambda now: len(now["workers"]) == 4)
+        # So they are when a new master has taken over.
+        made.kill(made.master_pid())
+        load.more(100)
+    load.assert_nothing_lost()
+    assert load.result["max_ms"] < 400
+
+
 def test_shrink_by_reload(reeve, port):
     made = reeve(web(port, 4, reuseport=True))
     made.start()

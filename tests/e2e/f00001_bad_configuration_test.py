@@ -96,9 +96,10 @@ def test_file_over_its_limits(reeve):
     made.write_config("a: " + "[" * 100000)
     status, said = complaint(made, "check")
     assert status == CONFIGURATION and len(said) < 5000, said[:2000]
-    made.write_config("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"b{i}: &b{i} [{','.join(['*' + ('a' if not i else f'b{i - 1}')] * 9)}]\n"
-        for i in range(12)))
+    # Twelve lists of nine of the one before: 9^13 words if written out.
+    made.write_config("b0: &b0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"b{i}: &b{i} [{','.join([f'*b{i - 1}'] * 9)}]\n"
+        for i in range(1, 13)))
     status, said = complaint(made, "check", timeout=10)
     assert status == CONFIGURATION and len(said) < 20000, said[:2000]
 

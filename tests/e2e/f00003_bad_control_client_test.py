@@ -39,6 +39,11 @@ def made(reeve, port):
     assert made.stop() == 0
 
 
+def is_sanitized():
+    """A sanitizer's memory is not the master's own."""
+    return b"__asan_init" in paths.REEVE.read_bytes()
+
+
 def answers_ms(made, n=20):
     times = []
     for _ in range(n):
@@ -166,7 +171,7 @@ def test_a_hundred_megabytes(made):
     assert_answers(made, "100 MB")
     after = high_water_kb(made)
     print(f"memory of the master: {before} kB before, at most {after} kB")
-    assert after < before + 16 * 1024
+    assert after < before + 16 * 1024 or is_sanitized()
 
 
 def test_a_thousand_connections(made):
@@ -220,7 +225,8 @@ def test_replies_that_nobody_reads(reeve, port):
         print(f"replies of {size} bytes that 40 clients do not read: memory "
               f"of the master {before} kB before, at most {after} kB")
         # One reply a connection, not one a request.
-        assert after - before < 40 * (size * 2 / 1024) + 8192
+        assert (after - before < 40 * (size * 2 / 1024) + 8192
+                or is_sanitized())
         # One of them begins to read: it gets its replies, whole.
         held[0].settimeout(10)
         with held[0].makefile("rb") as file:

@@ -16,6 +16,8 @@ from lib.load import Load
 from lib.process import wait_until
 
 RELOADS = 3
+LOSSES = ("refused", "reset_fresh", "reset_reused", "eof_fresh", "eof_reused",
+          "short", "wrong", "timeout")
 
 
 def needs(*candidates):
@@ -28,9 +30,10 @@ def needs(*candidates):
 
 
 def requests_lost(load):
-    return {key: load.result[key] for key in (
-        "ok", "lost", "refused", "reset", "eof_fresh", "eof_reused", "short",
-        "wrong") if key in load.result}
+    """What was counted, without the kinds of loss that did not occur."""
+    return {key: value for key, value in load.result.items()
+            if key in ("ok", "lost")
+            or (isinstance(value, int) and value and key in LOSSES)}
 
 
 def reload_under_load(made, port, what, keep_alive=False, path="/"):
@@ -151,7 +154,8 @@ def test_nginx(reeve, port, tmp_path, keep_alive):
         assert counted["lost"] == 0
     else:
         # nginx closes a busy keep-alive connection without a word.
-        assert counted["lost"] == counted["eof_reused"]
+        assert counted["lost"] == (counted.get("eof_reused", 0)
+                                   + counted.get("reset_reused", 0))
     assert made.stop() == 0
 
 
@@ -163,7 +167,11 @@ def test_uvicorn(reeve, port, tmp_path):
         "--no-access-log", "app:app"], ready="alive", ready_after="1500ms")
     counted = reload_under_load(made, port,
                                 "uvicorn --fd {fd:web}, ready: alive")
-    assert counted["lost"] == 0
+    # When told to leave it closes connections whose request it has not read
+    # yet (0.17): now and then one or two of them are lost.
+    assert counted["lost"] == counted.get("reset_fresh", 0) + counted.get(
+        "eof_fresh", 0)
+    assert counted["lost"] <= RELOADS * 4
     assert made.stop() == 0
 
 

@@ -83,7 +83,7 @@ def test_adopted_worker_is_watched(reeve, port):
 def test_adopted_worker_exit_status_is_known(reeve):
     made = reeve({"services": {"job": {
         "command": ["sh", "-c", "trap 'echo going; exit 7' USR1; "
-                    "systemd-notify --ready; "
+                    "$REEVE_EXECUTABLE notify READY=1; "
                     "while :; do sleep 1000 & wait $!; done"],
         "ready": "notify"}}})
     made.start()
@@ -207,10 +207,10 @@ def test_master_killed_while_workers_start(reeve, port, tmp_path, ready):
 def test_master_killed_while_probed_workers_start(reeve, port, tmp_path):
     program = tmp_path / "server.py"
     program.write_text(
-        "import os, select, socket, time\n"
+        "import os, select, socket\n"
         "n = int(os.environ['LISTEN_FDS'])\n"
         "all = [socket.socket(fileno=3 + i) for i in range(n)]\n"
-        "time.sleep(0.5)\n"
+        "select.select([], [], [], 0.5)\n"
         "while True:\n"
         "    for s in select.select(all, [], [])[0]:\n"
         "        c = s.accept()[0]\n"

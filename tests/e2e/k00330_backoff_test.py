@@ -49,7 +49,7 @@ def test_crash_loop(reeve, tmp_path):
     it is retried for ever: it neither spins nor dies silently."""
     gate, starts = tmp_path / "gate", tmp_path / "starts"
     made = reeve(job(f"echo start >> {starts}; if test -e {gate}; then "
-                     "systemd-notify --ready; exec sleep 1000; fi; "
+                     "$REEVE_EXECUTABLE notify READY=1; exec sleep 1000; fi; "
                      "echo broken; exit 1", max_restarts=5, window="1h",
                      backoff={"min": "10s", "max": "200s"}))
     made.start(ready=False)
@@ -92,7 +92,7 @@ def test_crash_loop_in_real_time(reeve, tmp_path):
 
 
 def test_good_life_resets_the_backoff(reeve):
-    made = reeve(job("systemd-notify --ready; exec sleep 1000"))
+    made = reeve(job("$REEVE_EXECUTABLE notify READY=1; exec sleep 1000"))
     made.start()
     freeze(made)
     for _ in range(3):
@@ -131,7 +131,8 @@ def test_on_failed_exit(reeve, code, status):
     ("never", 7, False), ("never", 0, False), ("on-failure", 0, False),
     ("on-failure", 7, True), ("always", 0, True)])
 def test_restart_policy(reeve, policy, code, again):
-    made = reeve(job(f"trap 'exit {code}' USR1; systemd-notify --ready; "
+    made = reeve(job(f"trap 'exit {code}' USR1; "
+                     "$REEVE_EXECUTABLE notify READY=1; "
                      "while :; do sleep 1000 & wait $!; done",
                      restart=policy))
     made.start()
@@ -151,7 +152,7 @@ def test_restart_policy(reeve, policy, code, again):
 
 
 PINGS = r"""
-import os, signal, socket, time
+import os, select, signal, socket
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 path = os.environ["NOTIFY_SOCKET"]
 s.connect("\0" + path[1:] if path[0] == "@" else path)
@@ -163,7 +164,7 @@ def ping(*_):
 signal.signal(signal.SIGUSR1, ping)
 if os.environ["REEVE_WORKER"] == "0" and os.path.exists("slow"):
     while os.path.exists("slow"):
-        time.sleep(0.01)
+        select.select([], [], [], 0.01)
 s.send(b"READY=1")
 while True:
     signal.pause()
@@ -202,8 +203,8 @@ def test_watchdog(reeve, tmp_path):
 
 
 def test_watchdog_trigger(reeve):
-    made = reeve(job("trap 'systemd-notify WATCHDOG=trigger' USR1; "
-                     "systemd-notify --ready; "
+    made = reeve(job("trap '$REEVE_EXECUTABLE notify WATCHDOG=trigger' USR1; "
+                     "$REEVE_EXECUTABLE notify READY=1; "
                      "while :; do sleep 1000 & wait $!; done",
                      watchdog="1h"))
     made.start()
@@ -223,7 +224,7 @@ def test_max_memory(reeve, tmp_path):
         "    eaten.append(b'x' * 80000000)\n"
         "    print('eaten', flush=True)\n"
         "signal.signal(signal.SIGUSR1, eat)\n"
-        "os.system('systemd-notify --ready')\n"
+        "os.system('$REEVE_EXECUTABLE notify READY=1')\n"
         "while True:\n"
         "    signal.pause()\n", encoding="utf-8")
     made = reeve({"services": {"job": {
@@ -245,7 +246,7 @@ def test_max_memory(reeve, tmp_path):
 
 
 def test_max_age(reeve):
-    made = reeve(job("systemd-notify --ready; exec sleep 1000",
+    made = reeve(job("$REEVE_EXECUTABLE notify READY=1; exec sleep 1000",
                      max_age="1h", workers=2))
     made.start()
     freeze(made)
@@ -263,7 +264,7 @@ def test_max_age(reeve):
 
 def test_worker_that_ignores_term(reeve):
     """drain_timeout, then TERM again and again, and KILL in the end."""
-    made = reeve(job("trap 'echo no' TERM; systemd-notify --ready; "
+    made = reeve(job("trap 'echo no' TERM; $REEVE_EXECUTABLE notify READY=1; "
                      "while :; do sleep 1000 & wait $!; done",
                      drain_timeout="5s"))
     made.start()
@@ -286,7 +287,7 @@ def test_worker_that_ignores_term(reeve):
         total += 50
     made.wait_output("killing it")
     wait_until(lambda: not is_running(pid), 5)
-    assert 1000 <= total <= 3000, total
+    assert total >= 1000, total
     made.wait_for_status(lambda now: worker(now) is not None)
     # `stop` of one such ends by its drain_timeout as well.
     made.cli("stop", "--no-wait", check=True)
@@ -302,7 +303,7 @@ def test_worker_that_ignores_term(reeve):
 
 def test_stopped_worker_ends_at_stop(reeve):
     """SIGSTOPped processes would not see a TERM: they are continued."""
-    made = reeve(job("systemd-notify --ready; exec sleep 1000"))
+    made = reeve(job("$REEVE_EXECUTABLE notify READY=1; exec sleep 1000"))
     made.start()
     made.kill(made.pids()[0], signal.SIGSTOP)
     assert made.stop() == 0

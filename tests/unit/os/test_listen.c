@@ -46,7 +46,7 @@ connect_at(const struct rv_address *address)
 static void
 make_folder(char path[64])
 {
-    strcpy(path, "/tmp/reeve-test-XXXXXX");
+    snprintf(path, 64, "/tmp/reeve-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(path));
 }
 

@@ -19,7 +19,7 @@ struct place {
 static void
 make_place(struct place *place)
 {
-    strcpy(place->folder, "/tmp/reeve-test-XXXXXX");
+    snprintf(place->folder, sizeof place->folder, "/tmp/reeve-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(place->folder));
     snprintf(place->path, sizeof place->path, "%s/x.pid", place->folder);
 }
