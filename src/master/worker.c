@@ -177,7 +177,10 @@ rv__worker_signal(struct rv__worker *worker, int signal)
     }
     rv_pidfd_signal(worker->pidfd, signal);
     /* A stopped process would not see anything but SIGKILL. */
-    rv_pidfd_signal(worker->pidfd, SIGCONT);
+    struct rv_process_info info;
+    if (!rv_process_info(worker->pid, &info) && info.state == 'T') {
+        rv_pidfd_signal(worker->pidfd, SIGCONT);
+    }
 }
 
 static void
