@@ -34,10 +34,10 @@ set_long_path(const char *path, struct rv_address *address, int *dir_fdp)
         return -ENOMEM;
     }
     int dir_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int rc = dir_fd < 0 ? -errno : 0;
+    int open_errno = errno;
     free(folder);
-    if (rc) {
-        return rc;
+    if (dir_fd < 0) {
+        return -open_errno;
     }
     int n = snprintf(address->u.un.sun_path, sizeof address->u.un.sun_path,
                      "/proc/self/fd/%d/%s", dir_fd, slash + 1);

@@ -311,7 +311,7 @@ rv_stream_reason(const struct rv_stream *stream)
 int
 rv_stream_peer_user(const struct rv_stream *stream, uid_t *uidp, pid_t *pidp)
 {
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof own;
     struct ucred peer;
     socklen_t peer_length = sizeof peer;

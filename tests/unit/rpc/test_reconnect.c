@@ -309,7 +309,7 @@ hear(enum rv_log_level level, const char *text, void *context)
         heard->level = level;
         heard->n++;
         ck_assert_uint_lt(strlen(text), sizeof heard->text);
-        strcpy(heard->text, text);
+        memcpy(heard->text, text, strlen(text) + 1);
     }
 }
 
