@@ -12,19 +12,12 @@
 #include "conf/conf.h"
 #include "master/master.h"
 #include "os/process.h"
+#include "os/clock.h"
 
 enum {
     EXTRA_MS = 30000, /* Beyond what the operation is allowed. */
     TURN_MS = 100,    /* Of a progress line, or of following a log. */
 };
-
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* Prints an answer; the exit status. */
 static int
@@ -85,14 +78,14 @@ wait_with_progress(struct rv_cli_progress *progress,
                    struct rv_unixctl_client *client, int64_t timeout_ms,
                    struct rv_unixctl_result *result, struct rv_error *error)
 {
-    int64_t end_ms = now_ms() + timeout_ms;
+    int64_t end_ms = rv_clock_ms() + timeout_ms;
     int rc;
     for (;;) {
         rc = rv_unixctl_client_receive(client, result, error);
         if (rc != -EAGAIN) {
             break;
         }
-        if (now_ms() > end_ms) {
+        if (rv_clock_ms() > end_ms) {
             rc = rv_error_set(error, -ETIMEDOUT,
                               "no answer within %lld s; it goes on, see "
                               "`reeve status`",

@@ -11,6 +11,7 @@
 #include "master/master.h"
 #include "os/pidfile.h"
 #include "os/rundir.h"
+#include "os/clock.h"
 
 enum { CONNECT_MS = 5000, TRY_AGAIN_MS = 2000, PAUSE_MS = 10 };
 
@@ -98,14 +99,6 @@ connect_once(const char *name, const char *rundir,
     return rc;
 }
 
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void
 pause_briefly(void)
 {
@@ -120,7 +113,7 @@ connect_name(const char *name, const char *rundir,
              struct rv_unixctl_client *client)
 {
     struct rv_error error = {.code = 0};
-    int64_t end_ms = now_ms() + TRY_AGAIN_MS;
+    int64_t end_ms = rv_clock_ms() + TRY_AGAIN_MS;
     bool was_there = false;
     for (;;) {
         int rc = connect_once(name, rundir, client, &error);
@@ -130,7 +123,7 @@ connect_name(const char *name, const char *rundir,
         was_there = was_there || rc == -ECONNREFUSED || rc == -ECONNRESET
                     || rc == -ESRCH;
         if (!was_there || rc == -EACCES || name[0] == '/'
-            || now_ms() > end_ms) {
+            || rv_clock_ms() > end_ms) {
             bool is_absent =
                 rc == -ENOENT || rc == -ESRCH || rc == -ECONNREFUSED;
             return rv_cli_fail(is_absent ? RV_EXIT_NOT_RUNNING

@@ -22,6 +22,7 @@
 #include "os/pidfile.h"
 #include "os/process.h"
 #include "os/rlimit.h"
+#include "os/clock.h"
 
 #define RV_LOG_THIS RV_LOG_KEEPER
 
@@ -71,14 +72,6 @@ struct keeper {
 
     struct rv_store store;
 };
-
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* Signals that are the service's business. */
 static const int forwarded[] = {
@@ -304,13 +297,13 @@ start_master(struct keeper *keeper)
         }
         rv_fd_close(&fds[1]);
     }
-    keeper->master_started_ms = now_ms();
+    keeper->master_started_ms = rv_clock_ms();
     if (rc) {
         if (pid < 0) {
             rv_log_err("cannot start a master, trying again in a second: %s",
                        strerror(-rc));
         }
-        keeper->start_at_ms = now_ms() + 1000;
+        keeper->start_at_ms = rv_clock_ms() + 1000;
         return;
     }
     rv_fd_close(&keeper->channel_fd);
@@ -323,16 +316,16 @@ start_master(struct keeper *keeper)
 static void
 plan_next_master(struct keeper *keeper, const struct rv_process_end *end)
 {
-    bool is_young = now_ms() - keeper->master_started_ms < YOUNG_MS;
+    bool is_young = rv_clock_ms() - keeper->master_started_ms < YOUNG_MS;
     keeper->n_young_deaths = is_young ? keeper->n_young_deaths + 1 : 1;
-    uint64_t random = (uint64_t)now_ms();
+    uint64_t random = (uint64_t)rv_clock_ms();
     int64_t delay_ms =
         keeper->n_young_deaths <= FREE_STARTS
             ? 0
             : rv_backoff_ms(BACKOFF_MIN_MS, BACKOFF_MAX_MS,
                             keeper->n_young_deaths - FREE_STARTS + 1,
                             rv_random(&random));
-    keeper->start_at_ms = now_ms() + delay_ms;
+    keeper->start_at_ms = rv_clock_ms() + delay_ms;
     rv_log_err("the master (pid %d) died (%s %d)%s; starting another%s",
                (int)keeper->master_pid, end->is_signal ? "signal" : "status",
                end->value, end->is_core_dumped ? ", core dumped" : "",
@@ -465,7 +458,7 @@ poll_timeout(const struct keeper *keeper)
     if (!keeper->start_at_ms) {
         return -1;
     }
-    int64_t left_ms = keeper->start_at_ms - now_ms();
+    int64_t left_ms = keeper->start_at_ms - rv_clock_ms();
     return (int)RV_MAX(left_ms, 0);
 }
 
@@ -480,7 +473,8 @@ loop(struct keeper *keeper)
         poll(fds, RV_ARRAY_SIZE(fds), poll_timeout(keeper));
         read_channel(keeper);
         read_signals(keeper);
-        bool is_due = keeper->start_at_ms && keeper->start_at_ms <= now_ms();
+        bool is_due =
+            keeper->start_at_ms && keeper->start_at_ms <= rv_clock_ms();
         if (is_due && !keeper->master_pid && !keeper->is_leaving) {
             start_master(keeper);
         }

@@ -2,6 +2,7 @@
  * what is open.  A stopped source may still stand in the array of events that
  * this turn fetched; rv_io_stop() strikes it out there. */
 #include "loop/loop.h"
+#include "os/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,19 +11,11 @@
 
 enum { EVENTS_PER_TURN = 64 };
 
-static int64_t
-monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void
 read_clock(struct rv_loop *loop)
 {
     loop->now_ms = loop->offset_ms
-                   + (loop->is_stopped ? loop->stopped_ms : monotonic_ms());
+                   + (loop->is_stopped ? loop->stopped_ms : rv_clock_ms());
 }
 
 int
@@ -57,7 +50,7 @@ void
 rv_loop_clock_stop(struct rv_loop *loop)
 {
     if (!loop->is_stopped) {
-        loop->stopped_ms = monotonic_ms();
+        loop->stopped_ms = rv_clock_ms();
         loop->is_stopped = true;
     }
     read_clock(loop);

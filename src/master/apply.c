@@ -118,8 +118,7 @@ rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
         };
         n_changed += specs[i].is_changed;
     }
-    int rc = rv_pool_configure(master->pool, specs, conf->n_services, how,
-                               rv_loop_now(&master->loop));
+    int rc = rv_pool_configure(master->pool, specs, conf->n_services, how);
     free(specs);
     if (!rc) {
         *n_changedp = n_changed;
@@ -164,7 +163,7 @@ roll_back(struct rv__master *master, const struct rv_pool_action *action)
     rv__describe_failure(master, action->slot, action->reason, &action->exit,
                          &why);
     rv_log_err("rolled back: %s", rv_buf_string(&why));
-    rv__operation_rolled_back(master, action, rv_buf_string(&why));
+    rv__operation_rolled_back(master, rv_buf_string(&why));
     rv__conf_ref_put(master->next_conf);
     master->next_conf = NULL;
     rv_buf_deinit(&why);

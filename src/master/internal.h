@@ -122,7 +122,6 @@ struct rv__socket {
 
 enum rv__operation_kind {
     RV__OPERATION_NONE,
-    RV__OPERATION_START,
     RV__OPERATION_ROLL, /* Reload or restart. */
 };
 
@@ -131,7 +130,6 @@ struct rv__operation {
     enum rv__operation_kind kind;
     struct rv_unixctl_call *call; /* NULL: nobody waits. */
     bool is_committed;
-    bool is_scaled_only;
     int n_changed;
     int64_t started_ms;
 };
@@ -280,6 +278,11 @@ int rv__program_build(const struct rv__worker *worker, int index,
 void rv__program_free(struct rv__program *program);
 
 /* launch.c */
+/* What a child reports to its master when it could not exec. */
+struct rv__launch_report {
+    int error; /* An errno. */
+    char step[32];
+};
 /* What the child of a fork is to do until exec; all set up by the parent. */
 struct rv__launch {
     struct rv__program program;
@@ -394,9 +397,7 @@ int rv__operation_scale(struct rv__master *master, const char *service,
 void rv__operation_stop(struct rv__master *master, enum rv_pool_stop how,
                         struct rv_unixctl_call *call);
 void rv__operation_committed(struct rv__master *master);
-void rv__operation_rolled_back(struct rv__master *master,
-                               const struct rv_pool_action *action,
-                               const char *why);
+void rv__operation_rolled_back(struct rv__master *master, const char *why);
 /* A worker failed while the service starts for the first time.  Whether that
  * ends the start, which is then logged with 'why'. */
 bool rv__operation_start_failed(struct rv__master *master, const char *why);

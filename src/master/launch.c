@@ -25,12 +25,6 @@
 #include "os/process.h"
 #include "os/rlimit.h"
 
-/* What the child reports when it could not exec. */
-struct report {
-    int error;
-    char step[32];
-};
-
 static int
 find_user(struct rv__launch *launch, struct rv_error *error)
 {
@@ -118,7 +112,7 @@ rv__launch_free(struct rv__launch *launch)
 RV_NORETURN static void
 give_up(int fd, const char *step)
 {
-    struct report report = {.error = errno};
+    struct rv__launch_report report = {.error = errno};
     strncpy(report.step, step, sizeof report.step - 1);
     if (write(fd, &report, sizeof report) < 0) {
         dprintf(STDERR_FILENO, "reeve: cannot start the program (%s): %s\n",

@@ -145,11 +145,9 @@ rv__operation_committed(struct rv__master *master)
 }
 
 void
-rv__operation_rolled_back(struct rv__master *master,
-                          const struct rv_pool_action *action, const char *why)
+rv__operation_rolled_back(struct rv__master *master, const char *why)
 {
     char text[6000];
-    (void)action;
     snprintf(text, sizeof text, "nothing changed: %s", why);
     if (master->operation.kind == RV__OPERATION_ROLL) {
         answer_roll(master, text, true);

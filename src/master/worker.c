@@ -22,11 +22,6 @@ enum {
     HOLD_MS = 10,         /* Between looks at a queue that drains. */
 };
 
-struct report {
-    int error;
-    char step[32];
-};
-
 const struct rv_pool_worker *
 rv__worker_pool(const struct rv__worker *worker)
 {
@@ -82,7 +77,7 @@ describe_end(const struct rv_process_end *end, struct rv_pool_exit *how)
 static bool
 read_report(struct rv__worker *worker)
 {
-    struct report report;
+    struct rv__launch_report report;
     int fd = -1;
     if (worker->launch_fd < 0) {
         return false;

@@ -204,7 +204,7 @@ void rv_pool_destroy(struct rv_pool *pool);
  * ready, RV_POOL_COMMIT comes; if one fails, RV_POOL_ROLL_BACK, and all is as
  * it was.  A roll under way is superseded.  Ends a pause.  -ENOMEM. */
 int rv_pool_configure(struct rv_pool *pool, const struct rv_pool_spec *specs,
-                      size_t n_specs, enum rv_pool_how how, int64_t now_ms);
+                      size_t n_specs, enum rv_pool_how how);
 
 /* Puts a worker that already lives into a free slot, before the first
  * reconcile, and after rv_pool_configure(RV_POOL_AT_ONCE) of its service. */

@@ -148,10 +148,9 @@ configure_service(struct rv_pool *pool, const struct rv_pool_spec *spec,
 
 int
 rv_pool_configure(struct rv_pool *pool, const struct rv_pool_spec *specs,
-                  size_t n_specs, enum rv_pool_how how, int64_t now_ms)
+                  size_t n_specs, enum rv_pool_how how)
 {
     static const struct rv_pool_exit unknown = {RV_POOL_EXIT_UNKNOWN, 0};
-    (void)now_ms;
     for (size_t i = 0; i < n_specs; i++) {
         if (rv__pool_reserve_seats(pool, specs[i].policy.n_workers)) {
             return -ENOMEM;

@@ -11,7 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/socket.h"
 #include "rpc/jsonrpc.h"
+#include "os/clock.h"
 
 enum {
     READ_BYTES = 4096,
@@ -27,17 +29,9 @@ enum {
 /* Deadlines: milliseconds of CLOCK_MONOTONIC; -1 is never. */
 
 static int64_t
-clock_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static int64_t
 deadline_after(int timeout_ms)
 {
-    return timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
+    return timeout_ms < 0 ? -1 : rv_clock_ms() + timeout_ms;
 }
 
 /* What is left until 'deadline_ms', for poll(2). */
@@ -47,7 +41,7 @@ left_ms(int64_t deadline_ms)
     if (deadline_ms < 0) {
         return -1;
     }
-    int64_t left = deadline_ms - clock_ms();
+    int64_t left = deadline_ms - rv_clock_ms();
     return left < 0 ? 0 : (int)RV_MIN(left, INT32_MAX);
 }
 
@@ -72,50 +66,13 @@ wait_fd_block(int fd, short events, int64_t deadline_ms)
 
 /* Connecting. */
 
-/* Fills 'address' for 'path'.  A path too long for it is reached through a
- * descriptor of its folder, '*dir_fdp', which the caller closes (-1: none). */
-static int
-make_address(const char *path, struct sockaddr_un *address, int *dir_fdp)
-{
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    *dir_fdp = -1;
-    size_t length = strlen(path);
-    if (length < sizeof address->sun_path) {
-        memcpy(address->sun_path, path, length + 1);
-        return 0;
-    }
-    const char *slash = strrchr(path, '/');
-    if (!slash) {
-        return -ENAMETOOLONG;
-    }
-    char *folder = strndup(path, (size_t)(slash - path) + 1);
-    if (!folder) {
-        return -ENOMEM;
-    }
-    int dir_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int open_errno = errno;
-    free(folder);
-    if (dir_fd < 0) {
-        return -open_errno;
-    }
-    int n = snprintf(address->sun_path, sizeof address->sun_path,
-                     "/proc/self/fd/%d/%s", dir_fd, slash + 1);
-    if (n < 0 || (size_t)n >= sizeof address->sun_path) {
-        close(dir_fd);
-        return -ENAMETOOLONG;
-    }
-    *dir_fdp = dir_fd;
-    return 0;
-}
-
 /* Connects 'fd'.  The kernel says EAGAIN while the server's queue is full and
  * offers nothing to wait for. */
 static int
-connect_block(int fd, const struct sockaddr_un *address, int64_t deadline_ms)
+connect_block(int fd, const struct rv_address *address, int64_t deadline_ms)
 {
     for (;;) {
-        const void *any = address;
-        if (!connect(fd, any, sizeof *address)) {
+        if (!connect(fd, &address->u.any, address->length)) {
             return 0;
         }
         if (errno != EAGAIN && errno != EINTR) {
@@ -133,9 +90,9 @@ connect_block(int fd, const struct sockaddr_un *address, int64_t deadline_ms)
 static int
 connect_path_block(const char *path, int64_t deadline_ms, int *fdp)
 {
-    struct sockaddr_un address;
-    int dir_fd;
-    int rc = make_address(path, &address, &dir_fd);
+    struct rv_address address;
+    int dir_fd = -1;
+    int rc = rv__socket_unix_address(path, NULL, &address, &dir_fd);
     if (rc) {
         return rc;
     }

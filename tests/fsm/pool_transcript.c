@@ -215,8 +215,8 @@ do_configure(struct script *script, const struct words *words)
     make_pool(script);
     enum rv_pool_how kind =
         !strcmp(how, "roll") ? RV_POOL_ROLL : RV_POOL_AT_ONCE;
-    if (rv_pool_configure(script->pool, script->specs, script->n_specs, kind,
-                          script->now_ms)) {
+    if (rv_pool_configure(script->pool, script->specs, script->n_specs,
+                          kind)) {
         give_up(script, "no memory");
     }
     if (strcmp(how, "take-over")) {

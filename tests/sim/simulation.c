@@ -78,7 +78,7 @@ reload(struct sim *sim, bool may_be_bad)
         }
     }
     say(sim, "order: reload, %zu services%s", n, may_be_bad ? ", bad" : "");
-    if (rv_pool_configure(sim->pool, specs, n, RV_POOL_ROLL, sim->now_ms)) {
+    if (rv_pool_configure(sim->pool, specs, n, RV_POOL_ROLL)) {
         fail(sim, "no memory");
     }
     /* What was rolled out until now ends first, in the model as well. */
@@ -241,7 +241,7 @@ open_pool(struct sim *sim)
             };
         }
     }
-    if (rv_pool_configure(sim->pool, specs, n, RV_POOL_AT_ONCE, sim->now_ms)) {
+    if (rv_pool_configure(sim->pool, specs, n, RV_POOL_AT_ONCE)) {
         fail(sim, "no memory");
     }
     sim->is_rolling = false;

@@ -21,7 +21,7 @@ make_pool(int n_slots, int n_workers)
     struct rv_pool_spec spec = {.name = "web", .policy = policy};
     spec.policy.n_workers = n_workers;
     ck_assert_int_eq(rv_pool_create(n_slots, 1, &pool), 0);
-    ck_assert_int_eq(rv_pool_configure(pool, &spec, 1, RV_POOL_AT_ONCE, 0), 0);
+    ck_assert_int_eq(rv_pool_configure(pool, &spec, 1, RV_POOL_AT_ONCE), 0);
     return pool;
 }
 
@@ -109,7 +109,7 @@ START_TEST(more_wanted_than_slots)
     struct rv_pool_spec spec = {
         .name = "web", .policy = policy, .is_changed = true};
     spec.policy.n_workers = 900;
-    ck_assert_int_eq(rv_pool_configure(pool, &spec, 1, RV_POOL_ROLL, 0), 0);
+    ck_assert_int_eq(rv_pool_configure(pool, &spec, 1, RV_POOL_ROLL), 0);
     rv_pool_reconcile(pool, 0);
     rv_pool_check(pool);
     ck_assert_int_eq(count_actions(pool, RV_POOL_ROLL_BACK), 1);
@@ -157,7 +157,7 @@ START_TEST(services_come_and_go)
         specs[i] = (struct rv_pool_spec){.name = names[i], .policy = policy};
         specs[i].policy.n_workers = 0;
     }
-    ck_assert_int_eq(rv_pool_configure(pool, specs, 12, RV_POOL_ROLL, 0), 0);
+    ck_assert_int_eq(rv_pool_configure(pool, specs, 12, RV_POOL_ROLL), 0);
     rv_pool_reconcile(pool, 0);
     ck_assert_int_eq(count_actions(pool, RV_POOL_FORGET), 1);
     ck_assert_int_eq(rv_pool_find_service(pool, "web"), -1);
