@@ -61,9 +61,10 @@ enum rv_conf_stdin { RV_CONF_STDIN_NULL, RV_CONF_STDIN_LISTEN };
 struct rv_conf_listen {
     char *name; /* For LISTEN_FDNAMES and {fd:NAME}; unique in a service. */
     struct rv_address address;
-    bool reuseport; /* One socket per worker index. */
-    int backlog;    /* listen(2). */
-    int mode;       /* Of a unix socket's file; -1: by the umask. */
+    bool reuseport;   /* One socket per worker index. */
+    bool nonblocking; /* Handed over with O_NONBLOCK. */
+    int backlog;      /* listen(2). */
+    int mode;         /* Of a unix socket's file; -1: by the umask. */
 };
 
 struct rv_conf_output_to {

@@ -213,6 +213,10 @@ const struct rv_conf_key rv__conf_keys[] = {
      .help = "Whether each worker gets a socket of its own among which the "
              "kernel spreads the connections. Without it, that of the "
              "service."},
+    {LISTEN("nonblocking", BOOLEAN, nonblocking), .fallback = "off",
+     .help = "Whether workers get the socket in non-blocking mode, as by "
+             "systemd's NonBlocking=. For programs that expect it so, nginx "
+             "among them; most set the mode themselves."},
     {LISTEN("backlog", INTEGER, backlog), .fallback = "4096", .min = 1,
      .max = 65535,
      .help = "The most connections that wait to be accepted (listen(2))."},

@@ -111,6 +111,7 @@ struct rv__socket {
     struct rv_address address;
     char text[RV_ADDRESS_TEXT]; /* As configured: the key. */
     bool reuseport;
+    bool nonblocking;
     int backlog;
     int mode;
     int *fds; /* One, or one a worker index. */

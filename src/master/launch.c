@@ -67,12 +67,12 @@ collect_listens(struct rv__worker *worker, struct rv__launch *launch,
             return rv_error_set(error, -EBADF, "listen \"%s\" is not open",
                                 service->listens[i].name);
         }
-        /* As systemd does by default; servers that want it otherwise set it
-         * themselves, for all who share the socket.  So it must not change
-         * under one that runs: it would hang in accept(2) when another was
-         * quicker. */
+        /* Blocking by default, as systemd does; servers that want it
+         * otherwise set it themselves, for all who share the socket.  So it
+         * must not change under one that runs: it would hang in accept(2)
+         * when another was quicker. */
         if (!rv__sockets_is_shared(worker, s)) {
-            rv_fd_set_nonblocking(fd, false);
+            rv_fd_set_nonblocking(fd, s->nonblocking);
         }
         launch->listen_fds[launch->n_listens++] = fd;
     }

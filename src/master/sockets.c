@@ -190,6 +190,7 @@ create(struct rv__master *master, const struct rv_conf_listen *listen)
     if (s) {
         s->address = listen->address;
         s->reuseport = listen->reuseport;
+        s->nonblocking = listen->nonblocking;
         s->backlog = listen->backlog;
         s->mode = listen->mode;
         rv_address_format(&listen->address, s->text);
@@ -210,23 +211,25 @@ update(struct rv__socket *s, const struct rv_conf_listen *listen)
 }
 
 /* A shared socket and a group cannot have the same address at once, and none
- * of them may go before the other serves. */
+ * of them may go before the other serves.  The blocking mode is one for all
+ * who share a socket, old workers and new. */
 static int
-check_reuseport(struct rv__master *master, const struct rv_conf_listen *listen,
-                struct rv_error *error)
+check_change(struct rv__master *master, const struct rv_conf_listen *listen,
+             struct rv_error *error)
 {
     struct rv_conf_listen other = *listen;
     other.reuseport = !listen->reuseport;
-    if (!rv__sockets_find(master, &other)) {
+    const struct rv__socket *s = rv__sockets_find(master, listen);
+    bool is_mode = s && s->nonblocking != listen->nonblocking;
+    if (!is_mode && !rv__sockets_find(master, &other)) {
         return 0;
     }
     char text[RV_ADDRESS_TEXT];
     rv_address_format(&listen->address, text);
     return rv_error_set(error, -EBUSY,
-                        "`reuseport` of %s cannot change while reeve "
-                        "listens there; stop and start it, or use another "
-                        "address",
-                        text);
+                        "`%s` of %s cannot change while reeve listens there; "
+                        "stop and start it, or use another address",
+                        is_mode ? "nonblocking" : "reuseport", text);
 }
 
 static int
@@ -234,14 +237,13 @@ open_listen(struct rv__master *master, const struct rv_conf_listen *listen,
             int n_workers, struct rv_error *error)
 {
     struct rv__socket *s = rv__sockets_find(master, listen);
-    int rc = 0;
+    int rc = check_change(master, listen, error);
+    if (rc) {
+        return rc;
+    }
     if (s) {
         update(s, listen);
     } else {
-        rc = check_reuseport(master, listen, error);
-        if (rc) {
-            return rc;
-        }
         s = create(master, listen);
         if (!s) {
             return rv_error_errno(error, -ENOMEM, "sockets");

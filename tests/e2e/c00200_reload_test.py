@@ -180,17 +180,38 @@ def test_new_address_that_is_taken(reeve, port):
     assert made.cli("reload").returncode == 0
 
 
-def test_reuseport_cannot_change(reeve, port):
+@pytest.mark.parametrize("key", ["reuseport", "nonblocking"])
+def test_what_cannot_change(reeve, port, key):
     made = reeve(web(port, 2))
     made.start()
     before = made.pids()
     with Load(port, connections=8, think_ms=2) as load:
-        made.write_config(web(port, 2, reuseport=True))
+        made.write_config(web(port, 2, listen={
+            "address": f"127.0.0.1:{port}", key: True}))
         done = made.cli("reload")
         assert done.returncode == 1
-        assert "`reuseport`" in done.stderr and str(port) in done.stderr
+        assert f"`{key}`" in done.stderr and str(port) in done.stderr
         assert made.pids() == before
     load.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("nonblocking", [False, True])
+def test_blocking_mode(reeve, port, nonblocking):
+    """The mode in which a program that changes nothing gets its socket, at
+    the start and after a reload."""
+    made = reeve({"services": {"web": {
+        "command": "sleep 1000", "ready_after": "1ms", "listen": {
+            "address": f"127.0.0.1:{port}", "nonblocking": nonblocking}}}})
+    made.start()
+
+    def is_nonblocking():
+        [pid] = made.pids()
+        with open(f"/proc/{pid}/fdinfo/3", encoding="ascii") as file:
+            flags = dict(line.split(":", 1) for line in file)["flags"]
+        return bool(int(flags, 8) & os.O_NONBLOCK)
+    assert is_nonblocking() == nonblocking
+    made.cli("reload", check=True)
+    assert is_nonblocking() == nonblocking
 
 
 def test_reload_supersedes_reload(reeve, port):

@@ -138,14 +138,17 @@ http {{
 @pytest.mark.parametrize("keep_alive", [False, True])
 def test_nginx(reeve, port, tmp_path, keep_alive):
     """nginx takes over the sockets that its variable NGINX names, as after
-    its own binary upgrade.  With `master_process off` it dies of signal 11
-    then, whoever starts it (1.22)."""
+    its own binary upgrade, and expects them in non-blocking mode: two that
+    share a blocking one hang in accept(2) when the other was quicker.  With
+    `master_process off` it dies of signal 11 then, whoever starts it (1.22).
+    """
     program = needs("nginx")
     config = write(tmp_path, "nginx.conf", NGINX.format(
         folder=tmp_path, port=port))
     made = start(
         reeve, port, command=[program, "-p", str(tmp_path), "-c",
                               str(config)],
+        listen={"address": f"127.0.0.1:{port}", "nonblocking": True},
         environment={"NGINX": "{fd:web};"}, stop_signal="QUIT",
         ready="alive", ready_after="300ms", drain_timeout="5s")
     counted = reload_under_load(
