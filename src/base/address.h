@@ -23,8 +23,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "base/base.h"
-#include "base/error.h"
+#include "reeve/base.h"
+#include "reeve/error.h"
 
 /* Room for the canonical text of any address, its NUL included. */
 enum { RV_ADDRESS_TEXT = 128 };

@@ -1,4 +1,4 @@
-#include "base/base.h"
+#include "reeve/base.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #ifndef RV_BASE_BACKOFF_H
 #define RV_BASE_BACKOFF_H
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* The delay before try number 'n_failures' + 1: none after the first failure
  * (n_failures 1), then 'min_ms', doubling up to 'max_ms', less up to a quarter

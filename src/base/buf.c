@@ -1,4 +1,4 @@
-#include "base/buf.h"
+#include "reeve/buf.h"
 
 #include <errno.h>
 #include <stdio.h>

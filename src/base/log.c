@@ -1,4 +1,4 @@
-#include "base/log.h"
+#include "reeve/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* Room for a formatted duration or size, its NUL included. */
 enum { RV_STR_DURATION = 40, RV_STR_SIZE = 32 };

@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/base.h"
-#include "base/error.h"
-#include "rpc/unixctl_client.h"
+#include "reeve/base.h"
+#include "reeve/error.h"
+#include "reeve/unixctl_client.h"
 
 struct rv_cli_command {
     const char *name;

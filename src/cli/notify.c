@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/buf.h"
+#include "reeve/buf.h"
 #include "master/master.h"
 #include "os/fd.h"
 #include "os/notify.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/buf.h"
+#include "reeve/buf.h"
 
 enum { BAR_CELLS = 20, STATUS_MS = 2000 };
 

@@ -29,7 +29,7 @@
 #include <stddef.h>
 
 #include "base/address.h"
-#include "base/buf.h"
+#include "reeve/buf.h"
 
 enum rv_conf_ready {
     RV_CONF_READY_ALIVE,  /* Survived 'ready_after' (or READY=1 sooner). */

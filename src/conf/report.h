@@ -12,7 +12,7 @@
 #ifndef RV_CONF_REPORT_H
 #define RV_CONF_REPORT_H
 
-#include "base/base.h"
+#include "reeve/base.h"
 #include "conf/conf.h"
 
 /* The most lines that one text gets. */

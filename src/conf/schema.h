@@ -20,7 +20,7 @@
 
 #include <stdbool.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 #include "conf/conf.h"
 
 /* What the field at 'offset' is, and how people write it. */

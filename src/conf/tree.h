@@ -17,7 +17,7 @@
 
 #include <stdbool.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 #include "conf/report.h"
 
 enum rv_conf_kind {

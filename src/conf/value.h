@@ -9,8 +9,8 @@
 #ifndef RV_CONF_VALUE_H
 #define RV_CONF_VALUE_H
 
-#include "base/buf.h"
-#include "base/error.h"
+#include "reeve/buf.h"
+#include "reeve/error.h"
 #include "conf/schema.h"
 
 /* Room for the sentence of rv__conf_expected. */

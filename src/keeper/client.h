@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "base/base.h"
-#include "base/list.h"
+#include "reeve/base.h"
+#include "reeve/list.h"
 #include "keeper/protocol.h"
 
 struct rv_keeper_client {

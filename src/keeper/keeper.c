@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/backoff.h"
-#include "base/log.h"
+#include "reeve/log.h"
 #include "keeper/protocol.h"
 #include "keeper/store.h"
 #include "os/fd.h"

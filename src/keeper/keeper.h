@@ -20,7 +20,7 @@
 
 #include <stdbool.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 struct rv_keeper_options {
     char **argv; /* The master is started with these. */

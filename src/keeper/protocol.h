@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* The master learns its end of the pair by this variable: "FD". */
 #define RV_KEEPER_VARIABLE "REEVE_KEEPER"

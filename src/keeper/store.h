@@ -6,7 +6,7 @@
 #ifndef RV_KEEPER_STORE_H
 #define RV_KEEPER_STORE_H
 
-#include "base/base.h"
+#include "reeve/base.h"
 #include "keeper/protocol.h"
 
 enum { RV_STORE_ENTRIES = 65536 * 3, RV_STORE_CHAINS = 4096 };

@@ -1,7 +1,7 @@
 /* epoll keeps what is registered, so that a turn costs what is ready and not
  * what is open.  A stopped source may still stand in the array of events that
  * this turn fetched; rv_io_stop() strikes it out there. */
-#include "loop/loop.h"
+#include "reeve/loop.h"
 #include "os/clock.h"
 
 #include <errno.h>

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 
 #define RV_LOG_THIS RV_LOG_POOL
 

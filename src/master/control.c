@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "base/str.h"
 #include "os/fd.h"
 #include "os/listen.h"
-#include "rpc/jsonrpc.h"
+#include "reeve/jsonrpc.h"
 
 #define RV_LOG_THIS RV_LOG_MASTER
 

@@ -22,16 +22,16 @@
 
 #include <jansson.h>
 
-#include "base/error.h"
-#include "base/list.h"
+#include "reeve/error.h"
+#include "reeve/list.h"
 #include "conf/conf.h"
 #include "keeper/client.h"
-#include "loop/loop.h"
+#include "reeve/loop.h"
 #include "master/master.h"
 #include "os/notify.h"
 #include "os/rundir.h"
 #include "pool/pool.h"
-#include "rpc/unixctl_server.h"
+#include "reeve/unixctl.h"
 
 enum {
     RV__TAIL_BYTES = 4096,     /* Kept of what a worker wrote last. */

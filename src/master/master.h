@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* Exit statuses of reeve, as documented in reeve(1). */
 enum {

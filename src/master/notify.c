@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "os/process.h"
 
 #define RV_LOG_THIS RV_LOG_WORKER

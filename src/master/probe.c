@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "os/fd.h"
 #include "os/listen.h"
 #include "os/process.h"

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "os/fd.h"
 #include "os/process.h"
 

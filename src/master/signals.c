@@ -8,7 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "os/fd.h"
 
 #define RV_LOG_THIS RV_LOG_MASTER

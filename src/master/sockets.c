@@ -10,7 +10,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "os/fd.h"
 #include "os/listen.h"
 

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "os/fd.h"
 #include "os/process.h"
 

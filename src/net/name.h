@@ -22,8 +22,8 @@
 #include <stdint.h>
 
 #include "base/address.h"
-#include "base/base.h"
-#include "base/error.h"
+#include "reeve/base.h"
+#include "reeve/error.h"
 
 enum rv_stream_kind {
     RV_STREAM_TCP,

@@ -8,9 +8,9 @@
 #ifndef RV_NET_PROVIDER_H
 #define RV_NET_PROVIDER_H
 
-#include "base/base.h"
+#include "reeve/base.h"
 #include "net/name.h"
-#include "net/stream.h"
+#include "reeve/stream.h"
 
 struct rv__dial;
 

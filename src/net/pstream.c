@@ -12,7 +12,7 @@
 #include "net/name.h"
 #include "net/provider.h"
 #include "net/socket.h"
-#include "net/stream.h"
+#include "reeve/stream.h"
 #include "os/fd.h"
 #include "os/listen.h"
 

@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 #include "base/address.h"
-#include "base/base.h"
-#include "base/error.h"
+#include "reeve/base.h"
+#include "reeve/error.h"
 
 struct rv__resolve;
 

@@ -7,7 +7,7 @@
 #define RV_NET_SOCKET_H
 
 #include "base/address.h"
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* Fills 'address' for the file 'path' (relative: in 'rundir', if not NULL).
  * A path too long for an address is reached through a descriptor of its

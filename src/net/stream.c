@@ -3,7 +3,7 @@
  * This file checks arguments and the state of a stream; a provider moves the
  * bytes.  Every move between states is made here or by rv__stream_fail.
  */
-#include "net/stream.h"
+#include "reeve/stream.h"
 
 #include <errno.h>
 #include <stdarg.h>

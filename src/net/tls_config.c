@@ -1,4 +1,4 @@
-#include "net/tls.h"
+#include "reeve/tls.h"
 
 #include <errno.h>
 

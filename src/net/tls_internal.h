@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "net/provider.h"
-#include "net/tls.h"
+#include "reeve/tls.h"
 
 enum rv__tls_file {
     RV__TLS_KEY,

@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "base/base.h"
-#include "base/buf.h"
+#include "reeve/base.h"
+#include "reeve/buf.h"
 
 /* Closes '*fd' if it is not -1, and sets it to -1.  Keeps errno. */
 void rv_fd_close(int *fd);

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "base/address.h"
-#include "base/error.h"
+#include "reeve/error.h"
 
 struct rv_listen_options {
     bool reuseport;

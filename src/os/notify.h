@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 enum { RV_NOTIFY_NAME = 32, RV_NOTIFY_STATUS = 128, RV_NOTIFY_BYTES = 4096 };
 

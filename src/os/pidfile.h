@@ -14,7 +14,7 @@
 
 #include <sys/types.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* Creates and locks the file at 'path' with the caller's pid in it, replacing
  * a stale one.  The caller owns '*fdp', which holds the lock.  -EEXIST when a

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 struct rv_process_info {
     char state; /* As in proc(5): R, S, D, T, Z ... */

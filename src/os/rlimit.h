@@ -7,7 +7,7 @@
 
 #include <sys/resource.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* Raises the soft limit of open descriptors to the hard one, for a process
  * that holds them for others.  The soft limit that was there before is kept in

@@ -5,8 +5,8 @@
 #ifndef RV_OS_RUNDIR_H
 #define RV_OS_RUNDIR_H
 
-#include "base/base.h"
-#include "base/error.h"
+#include "reeve/base.h"
+#include "reeve/error.h"
 
 enum { RV_RUNDIR_PATH = 200 };
 

@@ -46,7 +46,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 enum { RV_POOL_NAME = 65 }; /* Bytes of a service's name, with its NUL. */
 

@@ -1,4 +1,4 @@
-#include "rpc/connection.h"
+#include "reeve/connection.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "rpc/json_frame.h"
+#include "reeve/json_frame.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "rpc/jsonrpc.h"
+#include "reeve/jsonrpc.h"
 
 #include <errno.h>
 #include <stdbool.h>

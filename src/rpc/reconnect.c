@@ -3,7 +3,7 @@
  *
  * Times are added and subtracted with saturation: a moment too far away to
  * be written is NEVER, and no clock can make the arithmetic overflow. */
-#include "rpc/reconnect.h"
+#include "reeve/reconnect.h"
 
 #include <errno.h>
 #include <stdarg.h>

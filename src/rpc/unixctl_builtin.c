@@ -6,9 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/buf.h"
-#include "base/log.h"
-#include "rpc/jsonrpc.h"
+#include "reeve/buf.h"
+#include "reeve/log.h"
+#include "reeve/jsonrpc.h"
 
 enum { TEXT_MAX = 1024 * 1024 };
 

@@ -6,7 +6,7 @@
 #ifndef RV_RPC_UNIXCTL_BUILTIN_H
 #define RV_RPC_UNIXCTL_BUILTIN_H
 
-#include "rpc/unixctl_server.h"
+#include "reeve/unixctl.h"
 
 /* Registers list-commands, help, version, set-options, vlog/list and
  * vlog/set.  Errors as rv_unixctl_register. */

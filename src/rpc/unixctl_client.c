@@ -1,4 +1,4 @@
-#include "rpc/unixctl_client.h"
+#include "reeve/unixctl_client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "net/socket.h"
-#include "rpc/jsonrpc.h"
+#include "reeve/jsonrpc.h"
 #include "os/clock.h"
 
 enum {

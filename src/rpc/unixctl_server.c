@@ -8,7 +8,7 @@
  * each other, and whichever ends first clears the other's pointer.  So a call
  * may outlive its client, and even the server.
  */
-#include "rpc/unixctl_server.h"
+#include "reeve/unixctl.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,8 +19,8 @@
 
 #define RV_LOG_THIS RV_LOG_RPC
 
-#include "base/log.h"
-#include "rpc/connection.h"
+#include "reeve/log.h"
+#include "reeve/connection.h"
 #include "rpc/unixctl_builtin.h"
 
 enum {

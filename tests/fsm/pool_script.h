@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "reeve/buf.h"
 #include "base/str.h"
 #include "pool/pool.h"
 

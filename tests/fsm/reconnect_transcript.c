@@ -33,9 +33,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "reeve/buf.h"
 #include "base/str.h"
-#include "rpc/reconnect.h"
+#include "reeve/reconnect.h"
 
 enum { TEXT_BYTES = 1 << 20, MAX_WORDS = 4, MAX_COMMANDS = 32 };
 

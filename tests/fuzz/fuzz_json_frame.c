@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/json_frame.h"
-#include "rpc/jsonrpc.h"
+#include "reeve/json_frame.h"
+#include "reeve/jsonrpc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

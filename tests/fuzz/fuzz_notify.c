@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 #include "os/notify.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

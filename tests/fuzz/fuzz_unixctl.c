@@ -10,8 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/log.h"
-#include "rpc/unixctl_server.h"
+#include "reeve/log.h"
+#include "reeve/unixctl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #ifndef RV_REEVE_TEST_H
 #define RV_REEVE_TEST_H
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 /* Runs a command; 'argv[0]' is its name, NULL follows the last word.  Gives
  * the exit status of the program. */

@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/reconnect.h"
+#include "reeve/reconnect.h"
 
 enum { MAX_WORDS = 8 };
 

@@ -19,7 +19,7 @@
 
 #include <check.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
 
 struct rv_test {
     const char *name;

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "reeve/buf.h"
 #include "harness.h"
 
 START_TEST(starts_empty)

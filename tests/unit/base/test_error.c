@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/error.h"
+#include "reeve/error.h"
 #include "harness.h"
 
 START_TEST(keeps_code_and_text)

@@ -1,4 +1,4 @@
-#include "base/list.h"
+#include "reeve/list.h"
 #include "harness.h"
 
 struct item {

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "harness.h"
 
 #define RV_LOG_THIS RV_LOG_MASTER

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "conf/conf.h"
 #include "harness.h"
 

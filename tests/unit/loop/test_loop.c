@@ -6,7 +6,7 @@
 
 #include "base/backoff.h"
 #include "harness.h"
-#include "loop/loop.h"
+#include "reeve/loop.h"
 
 struct pipe_ends {
     int read_fd, write_fd;

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "net/pair.h"
-#include "net/tls.h"
+#include "reeve/tls.h"
 
 enum { DAY = 86400 };
 

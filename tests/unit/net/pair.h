@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "harness.h"
-#include "net/stream.h"
+#include "reeve/stream.h"
 
 enum { PAIR_WAIT_MS = 10000 };
 

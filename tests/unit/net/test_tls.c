@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "net/tls.h"
+#include "reeve/tls.h"
 
 #if RV_WITH_TLS
 #  include <arpa/inet.h>

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "rpc/connection.h"
+#include "reeve/connection.h"
 
 #define REQUEST "{\"id\":0,\"method\":\"m\",\"params\":[]}"
 

@@ -2,7 +2,7 @@
 
 #include <jansson.h>
 
-#include "rpc/connection.h"
+#include "reeve/connection.h"
 
 #if RV_WITH_TLS
 #  include "net/certificates.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "harness.h"
-#include "rpc/json_frame.h"
+#include "reeve/json_frame.h"
 
 enum { MAX_BYTES = 1000 };
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "harness.h"
-#include "rpc/jsonrpc.h"
+#include "reeve/jsonrpc.h"
 
 static void
 check_valid(const char *text, enum rv_jsonrpc_type type, const char *again)

@@ -1,4 +1,4 @@
-#include "rpc/reconnect.h"
+#include "reeve/reconnect.h"
 
 #include <errno.h>
 #include <string.h>

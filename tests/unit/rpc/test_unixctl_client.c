@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "rpc/unixctl_client.h"
-#include "rpc/unixctl_server.h"
+#include "reeve/unixctl_client.h"
+#include "reeve/unixctl.h"
 
 /* A server in a child process. */
 struct fixture {

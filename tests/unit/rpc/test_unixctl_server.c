@@ -12,9 +12,9 @@
 
 #define RV_LOG_THIS RV_LOG_RPC
 
-#include "base/log.h"
+#include "reeve/log.h"
 #include "harness.h"
-#include "rpc/unixctl_server.h"
+#include "reeve/unixctl.h"
 
 /* A server on a real socket, and commands that answer at once, later, or
  * stop the server. */

@@ -14,13 +14,15 @@
  *     if (buf.failed) { ... }
  *     rv_buf_deinit(&buf);
  */
-#ifndef RV_BASE_BUF_H
-#define RV_BASE_BUF_H
+#ifndef REEVE_BUF_H
+#define REEVE_BUF_H
 
 #include <stdarg.h>
 #include <stdbool.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_buf {
     char *data;      /* Owned; NULL before the first append. */
@@ -59,5 +61,7 @@ const char *rv_buf_string(const struct rv_buf *buf);
 /* Gives the bytes, as a NUL-terminated string, to the caller, who frees them;
  * the buffer is empty afterwards.  NULL without memory. */
 char *rv_buf_steal(struct rv_buf *buf);
+
+RV_END_DECLARATIONS
 
 #endif

@@ -18,14 +18,16 @@
  *     if (!rc && message.type == RV_JSONRPC_REQUEST) { ... }
  *     rv_jsonrpc_deinit(&message);       // only after success
  */
-#ifndef RV_RPC_JSONRPC_H
-#define RV_RPC_JSONRPC_H
+#ifndef REEVE_JSONRPC_H
+#define REEVE_JSONRPC_H
 
 #include <jansson.h>
 
-#include "base/base.h"
-#include "base/buf.h"
-#include "base/error.h"
+#include "reeve/base.h"
+#include "reeve/buf.h"
+#include "reeve/error.h"
+
+RV_BEGIN_DECLARATIONS
 
 enum rv_jsonrpc_type {
     RV_JSONRPC_REQUEST,
@@ -69,5 +71,7 @@ int rv_jsonrpc_format(const struct rv_jsonrpc_message *message,
 /* A JSON string of 'text'.  Bytes that are not UTF-8 (the output of a worker
  * may be anything) become U+FFFD.  NULL without memory. */
 json_t *rv_jsonrpc_text(const char *text);
+
+RV_END_DECLARATIONS
 
 #endif

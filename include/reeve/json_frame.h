@@ -21,10 +21,12 @@
  * Wrong: scanning the whole buffer again after each read.  Only bytes never
  * seen before are scanned.
  */
-#ifndef RV_RPC_JSON_FRAME_H
-#define RV_RPC_JSON_FRAME_H
+#ifndef REEVE_JSON_FRAME_H
+#define REEVE_JSON_FRAME_H
 
-#include "base/base.h"
+#include "reeve/base.h"
+
+RV_BEGIN_DECLARATIONS
 
 enum { RV_JSON_FRAME_COMPLETE = 1 };
 
@@ -63,5 +65,7 @@ int rv_json_frame_scan(struct rv_json_frame *frame, const char *bytes,
 /* How many of the bytes scanned last belong to a value that goes on: those
  * the caller must keep. */
 size_t rv_json_frame_pending(const struct rv_json_frame *frame);
+
+RV_END_DECLARATIONS
 
 #endif

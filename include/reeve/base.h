@@ -6,11 +6,25 @@
  * master, and the keeper starts it again from the store.  Never assert on
  * bytes that a worker or a client can write: check those and return an error.
  */
-#ifndef RV_BASE_BASE_H
-#define RV_BASE_BASE_H
+#ifndef REEVE_BASE_H
+#define REEVE_BASE_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* Around what a public header declares: C names, and exported from the shared
+ * library, which hides all others. */
+#ifdef __cplusplus
+#  define RV_BEGIN_DECLARATIONS                        \
+    _Pragma("GCC visibility push(default)") extern "C" \
+    {
+#  define RV_END_DECLARATIONS \
+    }                         \
+    _Pragma("GCC visibility pop")
+#else
+#  define RV_BEGIN_DECLARATIONS _Pragma("GCC visibility push(default)")
+#  define RV_END_DECLARATIONS   _Pragma("GCC visibility pop")
+#endif
 
 #define RV_PRINTF(FMT, ARGS) __attribute__((format(printf, FMT, ARGS)))
 #define RV_NORETURN          __attribute__((noreturn))
@@ -26,9 +40,13 @@
 #define RV_MIN(A, B) ((A) < (B) ? (A) : (B))
 #define RV_MAX(A, B) ((A) > (B) ? (A) : (B))
 
+RV_BEGIN_DECLARATIONS
+
 /* Ends the process by SIGABRT with the place of the broken invariant. */
 RV_NORETURN void rv_assert_failed(const char *expression, const char *file,
                                   int line);
+
+RV_END_DECLARATIONS
 
 #define RV_ASSERT(X)                            \
   do {                                          \

@@ -63,15 +63,17 @@
  * A report wins over the picture: connecting and listening are believed in
  * every state, and disconnected leads to VOID when no tries are left.
  */
-#ifndef RV_RPC_RECONNECT_H
-#define RV_RPC_RECONNECT_H
+#ifndef REEVE_RECONNECT_H
+#define REEVE_RECONNECT_H
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/base.h"
-#include "base/log.h"
+#include "reeve/base.h"
+#include "reeve/log.h"
+
+RV_BEGIN_DECLARATIONS
 
 /* A moment that never comes, or a thing that has never been. */
 #define RV_RECONNECT_NEVER INT64_MAX
@@ -299,5 +301,7 @@ bool rv_reconnect_is_connected(const struct rv_reconnect *machine);
 
 /* Whether the state is any but VOID. */
 bool rv_reconnect_is_enabled(const struct rv_reconnect *machine);
+
+RV_END_DECLARATIONS
 
 #endif

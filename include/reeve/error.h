@@ -12,10 +12,12 @@
  *         return rv_error_wrap(&error, "service \"%s\"", name);
  *     }
  */
-#ifndef RV_BASE_ERROR_H
-#define RV_BASE_ERROR_H
+#ifndef REEVE_ERROR_H
+#define REEVE_ERROR_H
 
-#include "base/base.h"
+#include "reeve/base.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_error {
     int code;        /* 0 or a negative errno. */
@@ -35,5 +37,7 @@ int rv_error_errno(struct rv_error *error, int code, const char *format, ...)
  * the code already there. */
 int rv_error_wrap(struct rv_error *error, const char *format, ...)
     RV_PRINTF(2, 3);
+
+RV_END_DECLARATIONS
 
 #endif

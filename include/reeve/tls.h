@@ -21,13 +21,15 @@
  * anew when one has changed; streams that are connected stay.  While the
  * files do not fit each other the last good ones stay in force.
  */
-#ifndef RV_NET_TLS_H
-#define RV_NET_TLS_H
+#ifndef REEVE_TLS_H
+#define REEVE_TLS_H
 
 #include <stdbool.h>
 
-#include "base/base.h"
-#include "base/error.h"
+#include "reeve/base.h"
+#include "reeve/error.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_tls_config;
 
@@ -73,5 +75,7 @@ int rv_tls_config_refresh(struct rv_tls_config *config,
 
 /* How often files were read with success; 1 after creation. */
 unsigned int rv_tls_config_n_loads(const struct rv_tls_config *config);
+
+RV_END_DECLARATIONS
 
 #endif

@@ -38,16 +38,18 @@
  *               |  handshake failed  |  (not: the peer sends no more)
  *               +----> DISCONNECTED <+
  */
-#ifndef RV_NET_STREAM_H
-#define RV_NET_STREAM_H
+#ifndef REEVE_STREAM_H
+#define REEVE_STREAM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/base.h"
-#include "base/error.h"
-#include "loop/loop.h"
+#include "reeve/base.h"
+#include "reeve/error.h"
+#include "reeve/loop.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_stream;
 struct rv_pstream;
@@ -203,5 +205,7 @@ const char *rv_pstream_name(const struct rv_pstream *pstream);
 
 /* The port in use; 0 for unix sockets. */
 uint16_t rv_pstream_port(const struct rv_pstream *pstream);
+
+RV_END_DECLARATIONS
 
 #endif

@@ -30,18 +30,20 @@
  * -ETIMEDOUT, after which one may wait on.  An error that the server answered
  * is a success with 'is_error' set.
  */
-#ifndef RV_RPC_UNIXCTL_CLIENT_H
-#define RV_RPC_UNIXCTL_CLIENT_H
+#ifndef REEVE_UNIXCTL_CLIENT_H
+#define REEVE_UNIXCTL_CLIENT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
 
-#include "base/base.h"
-#include "base/buf.h"
-#include "base/error.h"
-#include "rpc/json_frame.h"
+#include "reeve/base.h"
+#include "reeve/buf.h"
+#include "reeve/error.h"
+#include "reeve/json_frame.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_unixctl_client {
     int fd; /* Owned; -1 when closed. */
@@ -107,5 +109,7 @@ void rv_unixctl_result_deinit(struct rv_unixctl_result *result);
 int rv_unixctl_resolve(const char *target, const char *rundir,
                        struct rv_buf *path, struct rv_error *error)
     RV_MUST_CHECK;
+
+RV_END_DECLARATIONS
 
 #endif

@@ -17,18 +17,20 @@
  *
  * Either callback may stop the connection and free the memory it is in.
  */
-#ifndef RV_RPC_CONNECTION_H
-#define RV_RPC_CONNECTION_H
+#ifndef REEVE_CONNECTION_H
+#define REEVE_CONNECTION_H
 
 #include <stdbool.h>
 
-#include "base/base.h"
-#include "base/buf.h"
-#include "base/error.h"
-#include "loop/loop.h"
-#include "net/stream.h"
-#include "rpc/json_frame.h"
-#include "rpc/jsonrpc.h"
+#include "reeve/base.h"
+#include "reeve/buf.h"
+#include "reeve/error.h"
+#include "reeve/loop.h"
+#include "reeve/stream.h"
+#include "reeve/json_frame.h"
+#include "reeve/jsonrpc.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_connection;
 
@@ -104,5 +106,7 @@ void rv_connection_abort(struct rv_connection *connection, int code);
 
 /* Whether bytes wait to be sent. */
 bool rv_connection_has_unsent(const struct rv_connection *connection);
+
+RV_END_DECLARATIONS
 
 #endif

@@ -41,17 +41,19 @@
  * Built in: list-commands (hidden alias: help), version, set-options,
  * vlog/list, vlog/set.
  */
-#ifndef RV_RPC_UNIXCTL_SERVER_H
-#define RV_RPC_UNIXCTL_SERVER_H
+#ifndef REEVE_UNIXCTL_H
+#define REEVE_UNIXCTL_H
 
 #include <limits.h>
 #include <stdbool.h>
 
 #include <jansson.h>
 
-#include "base/base.h"
-#include "base/list.h"
-#include "loop/loop.h"
+#include "reeve/base.h"
+#include "reeve/list.h"
+#include "reeve/loop.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_unixctl_call;
 
@@ -173,5 +175,7 @@ void rv_unixctl_reply_json(struct rv_unixctl_call *call, json_t *result);
 
 /* Answers with an error, in text for every client.  Frees the call. */
 void rv_unixctl_reply_error(struct rv_unixctl_call *call, const char *text);
+
+RV_END_DECLARATIONS
 
 #endif

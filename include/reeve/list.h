@@ -14,12 +14,14 @@
  *         struct item *item = RV_CONTAINER_OF(node, struct item, node);
  *     }
  */
-#ifndef RV_BASE_LIST_H
-#define RV_BASE_LIST_H
+#ifndef REEVE_LIST_H
+#define REEVE_LIST_H
 
 #include <stdbool.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_list {
     struct rv_list *next, *previous;
@@ -63,5 +65,7 @@ rv_list_remove(struct rv_list *node)
 #define RV_LIST_FOR_EACH_SAFE(NODE, NEXT, LIST)                        \
   for ((NODE) = (LIST)->next, (NEXT) = (NODE)->next; (NODE) != (LIST); \
        (NODE) = (NEXT), (NEXT) = (NODE)->next)
+
+RV_END_DECLARATIONS
 
 #endif

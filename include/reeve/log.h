@@ -13,13 +13,15 @@
  *     #define RV_LOG_THIS RV_LOG_MASTER
  *     rv_log_warn("worker %s.%d died", service, index);
  */
-#ifndef RV_BASE_LOG_H
-#define RV_BASE_LOG_H
+#ifndef REEVE_LOG_H
+#define REEVE_LOG_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/base.h"
+#include "reeve/base.h"
+
+RV_BEGIN_DECLARATIONS
 
 enum rv_log_level {
     RV_LOG_OFF,
@@ -97,5 +99,7 @@ void rv_log_write(enum rv_log_level level, enum rv_log_module module,
 #define rv_log_warn(...)  RV_LOG_AT(RV_LOG_WARN, __VA_ARGS__)
 #define rv_log_info(...)  RV_LOG_AT(RV_LOG_INFO, __VA_ARGS__)
 #define rv_log_debug(...) RV_LOG_AT(RV_LOG_DBG, __VA_ARGS__)
+
+RV_END_DECLARATIONS
 
 #endif

@@ -19,15 +19,17 @@
  * any duplicate of the descriptor is open (in a worker, say), and the loop
  * would be woken for a source that is gone.
  */
-#ifndef RV_LOOP_LOOP_H
-#define RV_LOOP_LOOP_H
+#ifndef REEVE_LOOP_H
+#define REEVE_LOOP_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
-#include "base/base.h"
-#include "base/list.h"
+#include "reeve/base.h"
+#include "reeve/list.h"
+
+RV_BEGIN_DECLARATIONS
 
 struct rv_loop;
 struct rv_io;
@@ -108,5 +110,7 @@ int rv_timer_start(struct rv_loop *loop, struct rv_timer *timer,
 
 /* Idempotent. */
 void rv_timer_stop(struct rv_timer *timer);
+
+RV_END_DECLARATIONS
 
 #endif
