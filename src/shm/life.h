@@ -1,0 +1,40 @@
+/* Life words: how members learn that another died.
+ *
+ * Room: shm.  Blocks: never.  Source: pthread_mutexattr_setrobust(3).
+ *
+ * A member's thread holds its life word, a robust process-shared mutex, as
+ * long as it takes part.  When the thread ends, of whatever, the kernel marks
+ * the word, and the next who tries it gets it.
+ */
+#ifndef RV_SHM_LIFE_H
+#define RV_SHM_LIFE_H
+
+#include <pthread.h>
+
+#include "reeve/base.h"
+#include "shm/layout.h"
+
+struct rv__life {
+    pthread_mutex_t mutex;
+    unsigned char reserved[RV__LIFE_BYTES - sizeof(pthread_mutex_t)];
+};
+
+_Static_assert(sizeof(struct rv__life) == RV__LIFE_BYTES, "layout");
+
+/* A life word that nobody holds, as format writes it. */
+int rv__life_init(struct rv__life *life) RV_MUST_CHECK;
+
+enum { RV__LIFE_WAS_DEAD = 1 };
+
+/* Takes the word.  0: it was free; RV__LIFE_WAS_DEAD: its holder died, and
+ * remains dead to others until rv__life_settle; -EBUSY: its holder lives;
+ * -EUCLEAN: the word is damaged. */
+int rv__life_try(struct rv__life *life) RV_MUST_CHECK;
+
+/* What the dead holder left is in order now. */
+void rv__life_settle(struct rv__life *life);
+
+/* Gives the word back; by the thread that took it, after settling. */
+void rv__life_release(struct rv__life *life);
+
+#endif

@@ -1,0 +1,178 @@
+/* Design
+ *
+ * Who holds a slot's life word may write the slot.  A member holds its own
+ * for life; when it died, whoever tries the word first becomes the adopter,
+ * and holds it while it puts the slot in order.  An adopter that dies leaves
+ * the word dead again, and the slot is adopted by the next.
+ *
+ * The adopter writes its thread id into the slot before it takes any lock, so
+ * that a holder of a lock is always found among the slots (lock.c relies on
+ * that when it suspects a word).
+ *
+ * A log with changes and a lock: its member died holding that lock, and
+ * nobody recovered it yet.  Taking the lock recovers it, whoever does it.  The
+ * adopter does so with its bare hands, not by a transaction, for it has no log
+ * but the one in question.  A log without changes needs no lock, and must not
+ * take one: the memory of the lock it last named may long be something else.
+ */
+#include "shm/member.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shm/gather.h"
+#include "shm/log.h"
+
+/* Undoes what the log of a slot whose life word the caller holds has left. */
+static void
+settle_log(struct rv_zone *zone, struct rv__member *member)
+{
+    uint64_t head = __atomic_load_n(&member->log.head, __ATOMIC_ACQUIRE);
+    uint64_t offset = head >> RV__HEAD_SHIFT;
+    if ((head & RV__HEAD_COUNT) == 0) {
+        return;
+    }
+    if (offset == 0) {
+        rv__log_undo(zone, &member->log);
+        return;
+    }
+    rv__zone_refresh_size(zone);
+    if (rv__tx_can_lock(zone, offset)) {
+        struct rv_lock *lock = (struct rv_lock *)(void *)(zone->base + offset);
+        if (rv__lock_take(zone, lock)) {
+            rv__log_recover(zone, lock);
+        }
+        rv__lock_release(zone, lock);
+    }
+    /* Still there only if stray writes made it: nobody's to undo. */
+    if (__atomic_load_n(&member->log.head, __ATOMIC_RELAXED) == head) {
+        __atomic_store_n(&member->log.head, 0, __ATOMIC_RELAXED);
+    }
+}
+
+static void
+mark_taken(const struct rv_zone *zone, struct rv__member *member)
+{
+    member->pid = zone->pid;
+    __atomic_store_n(&member->tid, zone->tid, __ATOMIC_RELAXED);
+    rv__barrier();
+}
+
+static void
+mark_free(struct rv__member *member)
+{
+    __atomic_store_n(&member->tid, 0, __ATOMIC_RELAXED);
+    rv__barrier();
+}
+
+/* Puts the slot of a dead member in order; its life word is held, and will
+ * still be. */
+static void
+adopt(struct rv_zone *zone, uint32_t index)
+{
+    struct rv__member *member = rv__member_of(zone, index);
+    mark_taken(zone, member);
+    settle_log(zone, member);
+    if (zone->member) {
+        rv__slab_adopt(zone, member);
+    } else {
+        rv__slab_settle(zone); /* The slot will be the caller's. */
+    }
+    rv__life_settle(rv__life_of(zone, index));
+}
+
+/* Tries to make slot 'index' that of 'zone'. */
+static int
+take(struct rv_zone *zone, uint32_t index)
+{
+    uint64_t namespace = zone->pid_namespace;
+    struct rv__member *member = rv__member_of(zone, index);
+    int rc = rv__life_try(rv__life_of(zone, index));
+    if (rc == -EBUSY) {
+        uint64_t other =
+            __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
+        return namespace && other && other != namespace ? -EXDEV : -EBUSY;
+    }
+    if (rc < 0) {
+        return -EBUSY; /* Damaged: nobody can use it. */
+    }
+    if (rc == RV__LIFE_WAS_DEAD) {
+        adopt(zone, index);
+    } else {
+        mark_taken(zone, member);
+    }
+    __atomic_store_n(&member->pid_namespace, namespace, __ATOMIC_RELAXED);
+    member->n_attached++;
+    zone->member = member;
+    zone->index = index;
+    rv__slab_open(zone);
+    return 0;
+}
+
+int
+rv__member_take(struct rv_zone *zone)
+{
+    for (uint32_t i = 0; i < zone->mapping->geometry.n_members; i++) {
+        int rc = take(zone, i);
+        if (rc != -EBUSY) {
+            return rc;
+        }
+    }
+    return -EAGAIN;
+}
+
+void
+rv__member_release(struct rv_zone *zone)
+{
+    rv__slab_return(zone, false);
+    mark_free(zone->member);
+    rv__life_release(rv__life_of(zone, zone->index));
+    zone->member = NULL;
+}
+
+bool
+rv__member_is_living(const struct rv_zone *zone, uint32_t tid)
+{
+    for (uint32_t i = 0; i < zone->mapping->geometry.n_members; i++) {
+        const struct rv__member *member = rv__member_of(zone, i);
+        if (__atomic_load_n(&member->tid, __ATOMIC_RELAXED) == tid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* 1 when the slot was that of a dead member. */
+static int
+heal_slot(struct rv_zone *zone, uint32_t index)
+{
+    struct rv__member *member = rv__member_of(zone, index);
+    if (member == zone->member) {
+        return 0;
+    }
+    int rc = rv__life_try(rv__life_of(zone, index));
+    if (rc < 0) {
+        return 0;
+    }
+    if (rc == RV__LIFE_WAS_DEAD) {
+        adopt(zone, index);
+    }
+    mark_free(member);
+    rv__life_release(rv__life_of(zone, index));
+    return rc == RV__LIFE_WAS_DEAD;
+}
+
+int
+rv_zone_heal(struct rv_zone *zone)
+{
+    rv__zone_refresh_size(zone);
+    int rc = rv__tx_refusal(zone, NULL, 0);
+    if (rc) {
+        return rc;
+    }
+    int n = 0;
+    for (uint32_t i = 0; i < zone->mapping->geometry.n_members; i++) {
+        n += heal_slot(zone, i);
+    }
+    return n;
+}

@@ -1,0 +1,176 @@
+#include "shm_test.h"
+
+#include "shm/log.h"
+#include "shm/member.h"
+
+static void
+die_idle(struct rv_zone *zone, int argument)
+{
+    (void)zone;
+    (void)argument;
+    die();
+}
+
+static void
+die_private(struct rv_zone *zone, int argument)
+{
+    begin(zone, NULL, 1);
+    rv_tx_set64(zone, &things_of(zone)->words[0], (uint64_t)argument);
+    die();
+}
+
+static void
+die_holding(struct rv_zone *zone, int argument)
+{
+    begin(zone, &things_of(zone)->locks[0], 1);
+    rv_tx_set64(zone, &things_of(zone)->words[0], (uint64_t)argument);
+    die();
+}
+
+START_TEST(a_dead_members_slot_is_taken_over)
+{
+    void (*const deaths[])(struct rv_zone *, int) = {die_idle, die_private,
+                                                     die_holding};
+    for (size_t i = 0; i < RV_ARRAY_SIZE(deaths); i++) {
+        int fd = make_zone(1, false);
+        run_victim(fd, deaths[i], 7);
+        struct rv_zone *zone = attach_zone(fd);
+        struct things *things = things_of(zone);
+        ck_assert_uint_eq(things->words[0], 0);
+        ck_assert_uint_eq(things->locks[0].word, 0);
+        ck_assert_uint_eq(zone->member->log.head, 0);
+        ck_assert_uint_eq(zone->member->n_attached, 2);
+        begin(zone, &things->locks[0], 1);
+        rv_tx_set64(zone, &things->words[0], 8);
+        ck_assert_int_eq(rv_tx_commit(zone), 0);
+        rv_zone_detach(&zone);
+        rv_fd_close(&fd);
+    }
+}
+END_TEST
+
+START_TEST(healing_frees_the_slots_of_the_dead)
+{
+    int fd = make_zone(4, false);
+    struct rv_zone *zone = attach_zone(fd);
+    ck_assert_int_eq(rv_zone_heal(zone), 0);
+    run_victim(fd, die_holding, 6);
+    run_victim(fd, die_private, 7);
+    ck_assert_int_eq(rv_zone_heal(zone), 1);
+    ck_assert_uint_eq(things_of(zone)->words[0], 0);
+    ck_assert_int_eq(rv_zone_heal(zone), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        const struct rv__member *member = rv__member_of(zone, i);
+        ck_assert(member == zone->member || member->tid == 0);
+    }
+    rv_zone_detach(&zone);
+    rv_fd_close(&fd);
+}
+END_TEST
+
+/* The lock has been given to somebody else since, or was recovered: a log
+ * without changes must not touch it. */
+START_TEST(an_empty_log_names_no_lock)
+{
+    int fd = make_zone(2, false);
+    struct rv_zone *zone = attach_zone(fd);
+    struct things *things = things_of(zone);
+    struct rv__log *log = &rv__member_of(zone, 1)->log;
+    run_victim(fd, die_idle, 0);
+    log->head = rv__offset_of(zone, &things->locks[0]) << RV__HEAD_SHIFT;
+    things->locks[0].word = 12345;
+    ck_assert_int_eq(rv_zone_heal(zone), 1);
+    ck_assert_uint_eq(things->locks[0].word, 12345);
+    rv_zone_detach(&zone);
+    rv_fd_close(&fd);
+}
+END_TEST
+
+/* Holds the life word of a dead member, whose log is not undone yet. */
+static void
+die_adopting(struct rv_zone *zone, int fd)
+{
+    run_victim(fd, die_private, 7);
+    if (rv__life_try(rv__life_of(zone, 2)) == RV__LIFE_WAS_DEAD) {
+        die();
+    }
+}
+
+START_TEST(a_dead_adopter_is_adopted)
+{
+    int fd = make_zone(3, false);
+    struct rv_zone *zone = attach_zone(fd);
+    run_victim(fd, die_adopting, fd);
+    ck_assert_uint_eq(things_of(zone)->words[0], 7);
+    ck_assert_int_eq(rv_zone_heal(zone), 2);
+    ck_assert_uint_eq(things_of(zone)->words[0], 0);
+    rv_zone_detach(&zone);
+    rv_fd_close(&fd);
+}
+END_TEST
+
+START_TEST(a_slot_dead_twice)
+{
+    int fd = make_zone(2, false);
+    struct rv_zone *zone = attach_zone(fd);
+    run_victim(fd, die_private, 7);
+    run_victim(fd, die_private, 8);
+    ck_assert_uint_eq(things_of(zone)->words[0], 8);
+    ck_assert_int_eq(rv_zone_heal(zone), 1);
+    ck_assert_uint_eq(things_of(zone)->words[0], 0);
+    rv_zone_detach(&zone);
+    rv_fd_close(&fd);
+}
+END_TEST
+
+/* Changes that no member logs are not undone, whatever the log says. */
+START_TEST(a_scribbled_log_harms_nobody)
+{
+    int fd = make_zone(2, false);
+    struct rv_zone *zone = attach_zone(fd);
+    struct rv__log *log = &rv__member_of(zone, 1)->log;
+    run_victim(fd, die_idle, 0);
+    log->changes[0] = (struct rv__change){UINT64_MAX, 1};
+    log->changes[1] = (struct rv__change){8, 1};
+    log->changes[2] = (struct rv__change){0x1238, 1};
+    log->head = 0xffff;
+    ck_assert_int_eq(rv_zone_heal(zone), 1);
+    ck_assert_uint_eq(log->head, 0);
+    ck_assert_int_eq(rv_zone_check(zone, NULL), 0);
+    run_victim(fd, die_idle, 0);
+    log->head = UINT64_MAX;
+    ck_assert_int_eq(rv_zone_heal(zone), 1);
+    ck_assert_uint_eq(log->head, 0);
+    rv_zone_detach(&zone);
+    rv_fd_close(&fd);
+}
+END_TEST
+
+START_TEST(a_living_member_of_another_namespace)
+{
+    int fd = make_zone(4, false);
+    struct rv_zone *zone = attach_zone(fd);
+    struct rv_zone *second = NULL;
+    zone->member->pid_namespace++;
+    ck_assert_int_eq(rv_zone_attach(fd, NULL, &second, NULL), -EXDEV);
+    rv_zone_detach(&zone);
+    zone = attach_zone(fd);
+    rv_zone_detach(&zone);
+    rv_fd_close(&fd);
+}
+END_TEST
+
+int
+main(void)
+{
+    struct rv_test tests[] = {
+        RV_TEST(a_dead_members_slot_is_taken_over),
+        RV_TEST(healing_frees_the_slots_of_the_dead),
+        RV_TEST(an_empty_log_names_no_lock),
+        RV_TEST(a_dead_adopter_is_adopted),
+        RV_TEST(a_slot_dead_twice),
+        RV_TEST(a_scribbled_log_harms_nobody),
+        RV_TEST(a_living_member_of_another_namespace),
+    };
+    return rv_test_run("member", tests, RV_ARRAY_SIZE(tests));
+}
