@@ -1,7 +1,8 @@
 /* The event loop: descriptors, timers, and a clock that a test can stop.
  *
  * Room: loop.  Runs in: master, command line.  Threads: one a loop.
- * Blocks: rv_loop_run_once() alone, and only as long as 'timeout_ms' says.
+ * Blocks: rv_loop_run_once(), and only as long as 'timeout_ms' says; and
+ * rv_loop_run_until_signal_block().
  * Source: epoll(7); life of sources after Wayland's and dbus-broker's loops.
  *
  * Sources live in the caller's storage and are level-triggered.  A callback
@@ -76,6 +77,17 @@ void rv_loop_deinit(struct rv_loop *loop);
 /* Waits at most 'timeout_ms' (-1: until something happens) and runs what is
  * due.  Returns 0, or the negative errno of epoll_wait (never -EINTR). */
 int rv_loop_run_once(struct rv_loop *loop, int timeout_ms);
+
+/* Runs turns until a SIGTERM or SIGINT comes, for programs that have nothing
+ * else to do; returns its number.  A negative errno as of rv_loop_run_once,
+ * signalfd(2) or rv_io_start.  Blocks.
+ *
+ * Both signals are held back until then by rv_loop_hold_signals(), which
+ * should be called before anybody learns that the program runs, and before
+ * threads start; and they still are afterwards, so that a second one does not
+ * cut the end short. */
+int rv_loop_run_until_signal_block(struct rv_loop *loop) RV_MUST_CHECK;
+void rv_loop_hold_signals(void);
 
 /* Milliseconds of a monotonic clock, as of the start of this turn. */
 int64_t rv_loop_now(const struct rv_loop *loop);

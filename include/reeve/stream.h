@@ -35,7 +35,8 @@
  *               v                    v
  *          CONNECTING ---------> CONNECTED
  *               |  name, socket,     |  a call failed
- *               |  handshake failed  |  (not: the peer sends no more)
+ *               |  handshake failed, |  (not: the peer sends no more)
+ *               |  or took too long  |
  *               +----> DISCONNECTED <+
  */
 #ifndef REEVE_STREAM_H
@@ -55,8 +56,20 @@ struct rv_stream;
 struct rv_pstream;
 struct rv_tls_config;
 
-/* The port of a name that has none, and the queue of a listener. */
-enum { RV_STREAM_PORT = 6640, RV_STREAM_BACKLOG = 4096 };
+enum {
+    RV_STREAM_PORT = 6640,        /* Of a name that has none. */
+    RV_STREAM_BACKLOG = 4096,     /* The queue of a listener. */
+    RV_STREAM_CONNECT_MS = 10000, /* For connecting, a handshake included. */
+
+    /* A host with several addresses: how long one is waited for before the
+     * next is tried beside it (RFC 8305). */
+    RV_STREAM_STAGGER_MS = 250,
+
+    /* Host names that a process looks up at the same time.  Each takes a
+     * thread that nothing can interrupt, also when its stream has been closed
+     * meanwhile. */
+    RV_STREAM_MAX_LOOKUPS = 64,
+};
 
 enum rv_stream_state {
     RV_STREAM_CONNECTING,   /* A lookup, connection or handshake is under way.
@@ -78,8 +91,14 @@ struct rv_stream_options {
     uint16_t default_port; /* 0: RV_STREAM_PORT. */
     int backlog;           /* Of listeners; 0: RV_STREAM_BACKLOG. */
     int mode;              /* Of a unix socket's file; 0: as the umask says. */
+    int connect_ms;        /* How long a stream, opened or accepted, may be
+                            * CONNECTING: it fails with -ETIMEDOUT then.
+                            * 0: RV_STREAM_CONNECT_MS; -1: no limit. */
     const char *rundir;    /* Relative unix names start here; NULL: they start
                             * in the current folder. */
+    bool leaves_signals;   /* A listener does not name its unix socket's file
+                            * to reeve/fatal_signal.h, which catches signals:
+                            * the file stays when one kills the process. */
     struct rv_tls_config *tls; /* For ssl: and pssl:, which keep their own
                                 * reference. */
 };
@@ -87,7 +106,8 @@ struct rv_stream_options {
 /* Starts to connect to 'name'; the caller closes '*streamp'.  'fd:N' takes
  * the descriptor over.  Errors with a sentence: -EAFNOSUPPORT and -EINVAL for
  * the name or the options; -ENOPROTOOPT for ssl: without 'tls' or in a build
- * without it; and what already failed at once, as of connect(2) and unix(7).
+ * without it; -EBUSY while RV_STREAM_MAX_LOOKUPS are under way, which is worth
+ * another try later; and what failed at once, as of connect(2) and unix(7).
  * Failures that show later come from rv_stream_connect. */
 int rv_stream_open(const char *name, const struct rv_stream_options *options,
                    struct rv_stream **streamp, struct rv_error *error)
@@ -108,8 +128,8 @@ void rv_stream_close(struct rv_stream *stream);
  * like; -ENOENT for a host name that does not exist, -EHOSTUNREACH when no
  * name server answered; of TLS -EKEYREJECTED and -EKEYEXPIRED for a
  * certificate that one side refused, -EPROTO for what is not TLS or has
- * nothing in common, -ECONNRESET when the handshake was cut.
- * rv_stream_reason tells a person. */
+ * nothing in common, -ECONNRESET when the handshake was cut; -ETIMEDOUT
+ * past 'connect_ms' of the options.  rv_stream_reason tells a person. */
 int rv_stream_connect(struct rv_stream *stream);
 
 /* Goes on connecting, where it still does, without telling. */
@@ -121,10 +141,11 @@ void rv_stream_run(struct rv_stream *stream);
 ssize_t rv_stream_recv(struct rv_stream *stream, void *data, size_t n);
 
 /* Sends at most 'n' bytes.  Returns how many were taken; -EAGAIN when there
- * is no room now, or still no connection; else the failure, -EPIPE among
- * them; never raises SIGPIPE.  After -EAGAIN the next call must offer the
- * same bytes again, and may offer more behind them (-EINVAL else): with TLS
- * they are encrypted already. */
+ * is no room now, or still no connection; -EPIPE when the peer takes no more
+ * (what it sent may still be received, and the stream stays connected, but
+ * for TLS); else the failure.  Never raises SIGPIPE.  After -EAGAIN the next
+ * call must offer the same bytes again, and may offer more behind them
+ * (-EINVAL else): with TLS they are encrypted already. */
 ssize_t rv_stream_send(struct rv_stream *stream, const void *data, size_t n);
 
 /* Ends the sending half of the connection (what was taken is still sent);
@@ -135,15 +156,20 @@ int rv_stream_shutdown(struct rv_stream *stream);
  * its descriptor is now; to be called again after each turn that used the
  * stream.  'io' is initialised, stays the caller's, is watching this stream
  * or nothing, and is stopped when the stream closes or changes descriptors.
- * Errors as rv_io_start. */
+ * While the stream is CONNECTING it keeps a timer in 'loop' too, which ends a
+ * peer that stays silent.  Errors as rv_io_start. */
 int rv_stream_watch(struct rv_stream *stream, struct rv_loop *loop,
                     struct rv_io *io, unsigned int what) RV_MUST_CHECK;
 
 /* For other loops: the descriptor to wait on now, which stays the stream's,
  * and the events of epoll(7) to wait for.  When rv_stream_is_ready, EPOLLOUT
- * is among them, which comes at once unless the socket is full. */
+ * is among them, which comes at once unless the socket is full.  After
+ * rv_stream_timeout_ms milliseconds (-1: never) without an event
+ * rv_stream_connect is to be called nevertheless: a peer that stays silent is
+ * late then. */
 int rv_stream_fd(const struct rv_stream *stream);
 uint32_t rv_stream_events(const struct rv_stream *stream, unsigned int what);
+int rv_stream_timeout_ms(const struct rv_stream *stream);
 
 /* Whether one of 'what' can be had now without waiting, for reasons that the
  * descriptor does not show: TLS holds bytes already decrypted, or the stream
@@ -187,7 +213,8 @@ int rv_pstream_open(const char *name, const struct rv_stream_options *options,
     RV_MUST_CHECK;
 
 /* Closes and frees; the file of a unix socket is removed if it is still the
- * one that was made.  Accepts NULL. */
+ * one that was made.  (So it is when a signal kills the process, unless the
+ * name was relative to the current folder.)  Accepts NULL. */
 void rv_pstream_close(struct rv_pstream *pstream);
 
 /* Takes one connection, which the caller closes.  To be called until -EAGAIN.

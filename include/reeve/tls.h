@@ -46,7 +46,9 @@ struct rv_tls_settings {
     const char *peer_ca_cert; /* Certificates to send after our own, so that
                                * peers can bootstrap. */
     const char *protocols;    /* "TLSv1.2+", "TLSv1.2-TLSv1.3", or a list as
-                               * "TLSv1.2,TLSv1.3"; NULL: "TLSv1.2+". */
+                               * "TLSv1.2,TLSv1.3", whose gaps are filled;
+                               * NULL: "TLSv1.2+".  TLSv1 and TLSv1.1 are
+                               * left out, and told by the warning. */
     const char *ciphers;      /* Of TLS 1.2, in OpenSSL's form; NULL:
                                * "DEFAULT:@SECLEVEL=2". */
     const char *ciphersuites; /* Of TLS 1.3, likewise; NULL: OpenSSL's. */
@@ -72,6 +74,11 @@ void rv_tls_config_unref(struct rv_tls_config *config);
  * rv_tls_config_create, the last good ones being kept. */
 int rv_tls_config_refresh(struct rv_tls_config *config,
                           struct rv_error *error);
+
+/* What a person should know though it is no error, in one line: that some of
+ * the protocols asked for are not used.  "" for nothing; stays valid as long
+ * as the configuration. */
+const char *rv_tls_config_warning(const struct rv_tls_config *config);
 
 /* How often files were read with success; 1 after creation. */
 unsigned int rv_tls_config_n_loads(const struct rv_tls_config *config);

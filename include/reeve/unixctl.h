@@ -1,18 +1,20 @@
 /* The control socket: named commands with text arguments, answered in text or
  * JSON, as Open vSwitch's unixctl.
  *
- * Room: rpc.  Runs in: master.  Threads: that of its loop.  Blocks: never.
+ * Room: rpc.  Runs in: anything with a loop.  Threads: that of its loop.
+ * Blocks: never.
  * Source: ovs-appctl(8); Open vSwitch's lib/unixctl.c.
  *
  *     struct rv_unixctl_server server;
- *     struct rv_unixctl_limits limits = RV_UNIXCTL_LIMITS;
  *     rc = rv_unixctl_server_init(&server);
  *     rc = rv_unixctl_register(&server, "scale", "SERVICE N", 2, 2,
  *                              on_scale, self);
- *     rc = rv_unixctl_server_start(&server, &loop, listen_fd, &limits);
+ *     rc = rv_unixctl_server_open(&server, &loop, NULL, NULL, &error);
  *     ...
  *     rv_unixctl_server_deinit(&server);
- *     close(listen_fd);
+ *
+ * `ovs-appctl -t PROGRAM` and `reeve ctl -t PROGRAM` then find it, if the
+ * program also holds a pidfile (reeve/daemon.h) in the same folder.
  *
  * A handler answers its call exactly once, at once or later, and the answer
  * frees the call:
@@ -31,6 +33,8 @@
  * answered, at any time; the answer then goes nowhere.
  *
  * Wrong: touching a call after answering it.
+ * Wrong: opening the socket before rv_daemon_start_block(): its default name
+ * has the pid in it, and another process would serve it.
  *
  * One request a connection is in progress at a time; replies are in order.
  * Only the process's own effective uid and root may connect.  Whatever is not
@@ -39,7 +43,9 @@
  * have a call in progress the new one is refused.
  *
  * Built in: list-commands (hidden alias: help), version, set-options,
- * vlog/list, vlog/set.
+ * coverage/read-counter, coverage/show, memory/show, vlog/close,
+ * vlog/disable-rate-limit, vlog/enable-rate-limit, vlog/list,
+ * vlog/list-pattern, vlog/reopen, vlog/set.
  */
 #ifndef REEVE_UNIXCTL_H
 #define REEVE_UNIXCTL_H
@@ -50,8 +56,10 @@
 #include <jansson.h>
 
 #include "reeve/base.h"
+#include "reeve/error.h"
 #include "reeve/list.h"
 #include "reeve/loop.h"
+#include "reeve/stream.h"
 
 RV_BEGIN_DECLARATIONS
 
@@ -88,9 +96,30 @@ struct rv_unixctl_command {
     void *context;
 };
 
+/* How a control socket is opened; all zero is a good default.  Only read while
+ * it opens, but for 'tls', of which the server has its own reference. */
+struct rv_unixctl_options {
+    const char *program; /* In the default name of the socket; NULL: that of
+                          * the process, as program_invocation_short_name. */
+    const char *rundir;  /* Folder of names without one.  NULL: $REEVE_RUNDIR,
+                          * else $OVS_RUNDIR, else the system's. */
+    int mode;            /* Of the socket's file; 0: 0600. */
+    bool allows_network; /* ptcp: and pssl: may be opened.  Of their peers no
+                          * user is known: with ptcp: everybody who reaches
+                          * the port, with pssl: everybody whose certificate
+                          * is trusted, may call every command. */
+    bool leaves_signals; /* Do not name the socket's file to
+                          * reeve/fatal_signal.h, which catches signals. */
+    struct rv_tls_config *tls;              /* For pssl:. */
+    const struct rv_unixctl_limits *limits; /* NULL: RV_UNIXCTL_LIMITS. */
+};
+
 struct rv_unixctl_server {
     struct rv_loop *loop; /* NULL while not started. */
     struct rv_io listener;
+    struct rv_pstream *pstream; /* Opened by name; owned; NULL otherwise. */
+    char *path;                 /* Of its file; owned; NULL without one. */
+    bool allows_network;
     struct rv_timer retry; /* Of accepting, after it failed. */
     struct rv_unixctl_limits limits;
     struct rv_list clients; /* The one idle for the longest first. */
@@ -108,8 +137,9 @@ int rv_unixctl_server_init(struct rv_unixctl_server *server) RV_MUST_CHECK;
  * Idempotent. */
 void rv_unixctl_server_deinit(struct rv_unixctl_server *server);
 
-/* Sets what `version` answers, without a newline: "reeve (reeve) 0.1.0".  Cut
- * at 127 bytes. */
+/* Sets what `version` answers, without a newline.  Cut at 127 bytes.  Unless
+ * set: the name of the process and the version of this library, as in
+ * "exampled (reeve) 0.1.0". */
 void rv_unixctl_server_set_version(struct rv_unixctl_server *server,
                                    const char *text);
 
@@ -121,6 +151,29 @@ int rv_unixctl_register(struct rv_unixctl_server *server, const char *name,
                         rv_unixctl_handler *handler, void *context)
     RV_MUST_CHECK;
 
+/* Opens the control socket and accepts from it.  'name' is
+ *     NULL            RUNDIR/PROGRAM.PID.ctl; the folder is made if missing
+ *     "none"          nothing: success, and no socket
+ *     "/a/path"       that path
+ *     "a-path"        in RUNDIR
+ *     "punix:", "pfd:", "ptcp:", "pssl:" and what stands behind them in
+ *                     reeve/stream.h; the last two only if 'options' allow
+ * The file left behind by a process that is gone is replaced.  A socket that
+ * somebody listens on is not: -EADDRINUSE.  'options' may be NULL.  Errors
+ * with a sentence: -EPERM for a network not allowed, or a folder that others
+ * may write in; -ENAMETOOLONG, -ENOMEM, and as rv_pstream_open.
+ *
+ * The file goes when the server stops, and when a signal kills the process
+ * (see reeve/fatal_signal.h), if it is still this one. */
+int rv_unixctl_server_open(struct rv_unixctl_server *server,
+                           struct rv_loop *loop, const char *name,
+                           const struct rv_unixctl_options *options,
+                           struct rv_error *error) RV_MUST_CHECK;
+
+/* The absolute path of the socket that rv_unixctl_server_open made; NULL if
+ * it made no file. */
+const char *rv_unixctl_server_path(const struct rv_unixctl_server *server);
+
 /* Accepts from 'listen_fd', a listening non-blocking unix stream socket that
  * stays the caller's and may come from another process.  Errors as
  * rv_io_start. */
@@ -129,8 +182,9 @@ int rv_unixctl_server_start(struct rv_unixctl_server *server,
                             const struct rv_unixctl_limits *limits)
     RV_MUST_CHECK;
 
-/* Stops accepting and closes all connections; their calls become dead.  The
- * server may be started again.  May be called by a handler.  Idempotent. */
+/* Stops accepting and closes all connections; their calls become dead.  What
+ * rv_unixctl_server_open opened is closed, and its file removed.  The server
+ * may be started again.  May be called by a handler.  Idempotent. */
 void rv_unixctl_server_stop(struct rv_unixctl_server *server);
 
 /* Serves one more connected, non-blocking unix socket, of a started server.

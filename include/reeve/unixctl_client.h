@@ -1,6 +1,6 @@
 /* The command line's side of a control socket: reeve's or Open vSwitch's.
  *
- * Room: rpc.  Runs in: command line.  Threads: one a client.
+ * Room: rpc.  Runs in: command line, users' programs.  Threads: one a client.
  * Blocks: functions that end in _block, never past their timeout.
  * Source: ovs-appctl(8).
  *
@@ -77,8 +77,8 @@ int rv_unixctl_client_send_block(struct rv_unixctl_client *client,
                                  struct rv_error *error) RV_MUST_CHECK;
 
 /* Takes the answer to the last request sent, without waiting: -EAGAIN, without
- * a text, when it is not there yet.  Answers to requests before it, and notifications, are
- * skipped.  The caller frees '*result'. */
+ * a text, when it is not there yet.  Answers to requests before it, and
+ * notifications, are skipped.  The caller frees '*result'. */
 int rv_unixctl_client_receive(struct rv_unixctl_client *client,
                               struct rv_unixctl_result *result,
                               struct rv_error *error) RV_MUST_CHECK;
@@ -100,12 +100,16 @@ int rv_unixctl_client_call_block(struct rv_unixctl_client *client,
 /* Frees what an answer holds.  Idempotent. */
 void rv_unixctl_result_deinit(struct rv_unixctl_result *result);
 
-/* Appends to 'path' the socket of 'target'.  A target that starts with "/" is
- * that path.  Any other is the name of a daemon: the pid is read from
- * <rundir>/<target>.pid, which that very process must hold locked, and the
- * path is <rundir>/<target>.<pid>.ctl.  -ENOENT: no pidfile; -ESRCH: one
- * left behind by a process that is gone; -EINVAL: not a pidfile; -EMSGSIZE,
- * -ENOMEM of the buffer; else the error of open(2). */
+/* Appends to 'path' the socket of 'target', which is one of
+ *     "/a/path"              that socket
+ *     "NAME"                 the daemon with the pidfile RUNDIR/NAME.pid
+ *     "NAME.pid"             the same
+ *     "FOLDER/NAME.pid"      the daemon with that pidfile
+ * Of the last three the pid is read from the pidfile, which that very process
+ * must hold locked, and the path is that of NAME.PID.ctl in the same folder.
+ * -ENOENT: no pidfile; -ESRCH: one left behind by a process that is gone;
+ * -EINVAL: not a pidfile; -EMSGSIZE, -ENOMEM of the buffer; else the error of
+ * open(2). */
 int rv_unixctl_resolve(const char *target, const char *rundir,
                        struct rv_buf *path, struct rv_error *error)
     RV_MUST_CHECK;

@@ -54,9 +54,10 @@ int rv_cli_fail(int status, const char *format, ...) RV_PRINTF(2, 3);
 
 /* Where a command goes, and how long it may take. */
 struct rv_cli_target {
-    const char *name;   /* -t: NAME or PATH; NULL: find it. */
-    const char *config; /* -c: the name stands there. */
-    int64_t timeout_ms; /* -T; -1: the default. */
+    const char *name;    /* -t: NAME or PATH; NULL: find it. */
+    const char *config;  /* -c: the name stands there. */
+    int64_t timeout_ms;  /* -T; -1: the default. */
+    bool may_be_foreign; /* A daemon of Open vSwitch will do too. */
 };
 
 enum { RV_CLI_WORDS = 64 };

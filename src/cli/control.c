@@ -287,7 +287,9 @@ rv_cli_ctl(int argc, char **argv)
 {
     struct rv_cli_call call;
     int status = rv_cli_parse(argc, argv, "", 1, RV_CLI_WORDS, &call);
-    return status
-               ? status
-               : ask(&call, call.words[0], call.n_words - 1, call.words + 1);
+    if (status) {
+        return status;
+    }
+    call.target.may_be_foreign = true;
+    return ask(&call, call.words[0], call.n_words - 1, call.words + 1);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "reeve/log.h"
 #include "master/master.h"
 #include "os/process.h"
 
@@ -174,6 +175,11 @@ int
 main(int argc, char **argv)
 {
     if (rv_title_init(argc, argv)) {
+        return rv_cli_fail(RV_EXIT_FAILED, "out of memory");
+    }
+    rv_log_set_program("reeve");
+    /* Until a master says otherwise, people read it on a terminal. */
+    if (rv_log_set_pattern(RV_LOG_CONSOLE, "reeve: %l: %m", NULL)) {
         return rv_cli_fail(RV_EXIT_FAILED, "out of memory");
     }
     const char *name = argc > 1 ? argv[1] : "";

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,6 +13,9 @@
 #include "os/pidfile.h"
 #include "os/rundir.h"
 #include "os/clock.h"
+
+/* Where Open vSwitch keeps its pidfiles unless $OVS_RUNDIR says other. */
+#define OVS_RUNDIR "/var/run/openvswitch"
 
 enum { CONNECT_MS = 5000, TRY_AGAIN_MS = 2000, PAUSE_MS = 10 };
 
@@ -106,17 +110,34 @@ pause_briefly(void)
     nanosleep(&pause, NULL);
 }
 
+/* As connect_once; what is not running here may be a daemon of Open vSwitch,
+ * whose runtime folder is another. */
+static int
+connect_any(const char *name, const char *rundir, bool may_be_foreign,
+            struct rv_unixctl_client *client, struct rv_error *error)
+{
+    int rc = connect_once(name, rundir, client, error);
+    if (rc == -ENOENT && may_be_foreign && name[0] != '/') {
+        const char *other = getenv("OVS_RUNDIR");
+        other = other && *other ? other : OVS_RUNDIR;
+        if (!connect_once(name, other, client, NULL)) {
+            return 0;
+        }
+    }
+    return rc;
+}
+
 /* A keeper that was just replaced has another pid, and so another socket: a
  * moment later it is there. */
 static int
-connect_name(const char *name, const char *rundir,
+connect_name(const char *name, const char *rundir, bool may_be_foreign,
              struct rv_unixctl_client *client)
 {
     struct rv_error error = {.code = 0};
     int64_t end_ms = rv_clock_ms() + TRY_AGAIN_MS;
     bool was_there = false;
     for (;;) {
-        int rc = connect_once(name, rundir, client, &error);
+        int rc = connect_any(name, rundir, may_be_foreign, client, &error);
         if (!rc) {
             return RV_EXIT_OK;
         }
@@ -144,9 +165,10 @@ rv_cli_connect(const struct rv_cli_target *target,
         return rv_cli_fail(RV_EXIT_FAILED, "%s", error.text);
     }
     if (target->name) {
-        return connect_name(target->name, rundir, client);
+        return connect_name(target->name, rundir, target->may_be_foreign,
+                            client);
     }
     int status = target->config ? from_config(target->config, name, rundir)
                                 : find_only(rundir, name);
-    return status ? status : connect_name(name, rundir, client);
+    return status ? status : connect_name(name, rundir, false, client);
 }

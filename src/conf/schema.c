@@ -82,7 +82,7 @@ const struct rv_conf_key rv__conf_keys[] = {
      .help = "The most processes of all services together, those of an old "
              "and a new generation counted both."},
     {LIMITS("control_connections", INTEGER, max_control_connections),
-     .fallback = "64", .min = 1, .max = 4096,
+     .fallback = "64", .min = 1, .max = 65536,
      .help = "The most connections to the control socket at once."},
     {LIMITS("control_message", SIZE, max_control_message_bytes),
      .fallback = "1MiB", .min = 4096, .max = 64 << 20,

@@ -2,6 +2,7 @@
  * what is open.  A stopped source may still stand in the array of events that
  * this turn fetched; rv_io_stop() strikes it out there. */
 #include "reeve/loop.h"
+#include "reeve/coverage.h"
 #include "os/clock.h"
 
 #include <errno.h>
@@ -10,6 +11,10 @@
 #include <unistd.h>
 
 enum { EVENTS_PER_TURN = 64 };
+
+RV_COVERAGE_DEFINE(loop_event);
+RV_COVERAGE_DEFINE(loop_timer);
+RV_COVERAGE_DEFINE(loop_turn);
 
 static void
 read_clock(struct rv_loop *loop)
@@ -27,6 +32,9 @@ rv_loop_init(struct rv_loop *loop)
     }
     *loop = (struct rv_loop){.epoll_fd = epoll_fd};
     read_clock(loop);
+    RV_COVERAGE_REGISTER(loop_event);
+    RV_COVERAGE_REGISTER(loop_timer);
+    RV_COVERAGE_REGISTER(loop_turn);
     return 0;
 }
 
@@ -226,6 +234,7 @@ run_timers(struct rv_loop *loop)
     while (loop->n_timers && loop->timers[0]->when_ms <= loop->now_ms) {
         struct rv_timer *timer = loop->timers[0];
         rv_timer_stop(timer);
+        RV_COVERAGE_INC(loop_timer);
         timer->callback(timer);
     }
     loop->is_in_timers = false;
@@ -262,8 +271,11 @@ rv_loop_run_once(struct rv_loop *loop, int timeout_ms)
         return -errno;
     }
     read_clock(loop);
+    rv_coverage_run(loop->now_ms);
     loop->ready = events;
     loop->n_ready = RV_MAX(n, 0);
+    RV_COVERAGE_INC(loop_turn);
+    RV_COVERAGE_ADD(loop_event, (uint64_t)loop->n_ready);
     for (int i = 0; i < loop->n_ready; i++) {
         struct rv_io *io = events[i].data.ptr;
         if (io) {

@@ -131,12 +131,15 @@ rv__apply_settings(struct rv__master *master, const struct rv_conf *old,
                    const struct rv_conf *conf)
 {
     master->ring.maximum = (size_t)conf->max_log_ring_bytes;
-    if (old && old->log_level == conf->log_level) {
-        return; /* What vlog/set changed stays. */
-    }
-    for (int i = 0; i < RV_LOG_N_MODULES; i++) {
-        rv_log_set_level((enum rv_log_module)i,
+    /* What vlog/set changed stays. */
+    if (!old || old->log_level != conf->log_level) {
+        rv_log_set_level(NULL, RV_LOG_CONSOLE,
                          (enum rv_log_level)conf->log_level);
+        rv_log_set_level(NULL, RV_LOG_FILE,
+                         (enum rv_log_level)conf->log_level);
+    }
+    if (!old || old->log_json != conf->log_json) {
+        rv__output_set_format(conf->log_json);
     }
 }
 

@@ -249,7 +249,6 @@ static const struct {
     {"stop", "[--now] [--no-wait]", 0, 2, on_stop},
     {"exit", "[--now] [--no-wait]", 0, 2, on_stop},
     {"reopen", "", 0, 0, on_reopen},
-    {"vlog/reopen", "", 0, 0, on_reopen},
     {"dump", "", 0, 0, on_dump},
     {"logs", "[POSITION]", 0, 1, on_logs},
 #if RV_TEST_COMMANDS
@@ -257,6 +256,38 @@ static const struct {
     {"time/warp", "MS", 1, 1, on_time_warp},
 #endif
 };
+
+static uint64_t
+count_workers(void *context)
+{
+    const struct rv__master *master = context;
+    uint64_t n = 0;
+    for (int slot = 0; slot < master->max_workers; slot++) {
+        n += master->workers[slot] != NULL;
+    }
+    return n;
+}
+
+static uint64_t
+count_log_bytes(void *context)
+{
+    const struct rv__master *master = context;
+    return master->ring.length;
+}
+
+/* For memory/show. */
+static void
+register_memory_counts(struct rv__master *master)
+{
+    const struct rv_memory_provider providers[] = {
+        {.name = "log-bytes", .count = count_log_bytes, .context = master},
+        {.name = "workers", .count = count_workers, .context = master},
+    };
+    for (size_t i = 0; i < RV_ARRAY_SIZE(providers); i++) {
+        master->memory_counts[i] = providers[i];
+        rv_memory_register(&master->memory_counts[i]);
+    }
+}
 
 static int
 register_commands(struct rv__master *master)
@@ -270,6 +301,7 @@ register_commands(struct rv__master *master)
     }
     rv_unixctl_server_set_version(&master->control,
                                   "reeve (reeve) " RV_VERSION);
+    register_memory_counts(master);
     return rc;
 }
 
@@ -362,6 +394,9 @@ rv__control_close(struct rv__master *master)
 {
     if (master->control.n_commands) {
         rv_unixctl_server_deinit(&master->control);
+        for (size_t i = 0; i < RV_ARRAY_SIZE(master->memory_counts); i++) {
+            rv_memory_unregister(&master->memory_counts[i]);
+        }
     }
     if (master->control_fd >= 0) {
         unlink(master->control_path);

@@ -31,6 +31,7 @@
 #include "os/notify.h"
 #include "os/rundir.h"
 #include "pool/pool.h"
+#include "reeve/memory.h"
 #include "reeve/unixctl.h"
 
 enum {
@@ -182,6 +183,7 @@ struct rv__master {
     uint64_t ring_end;  /* Bytes that ever went in. */
 
     struct rv_unixctl_server control;
+    struct rv_memory_provider memory_counts[2];
     int control_fd;
     char control_path[RV__PATH];
     struct rv__operation operation;
@@ -369,6 +371,8 @@ const char *rv__log_path(struct rv__master *master);
 void rv__output_line(struct rv__output *output, const char *name,
                      const char *line, size_t length);
 bool rv__output_is_full(const struct rv__output *output);
+/* Lines of text, or of JSON objects. */
+void rv__output_set_format(bool is_json);
 void rv__output_reopen(struct rv__master *master);
 /* Lets go of the terminal. */
 void rv__output_detach(struct rv__master *master);

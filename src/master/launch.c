@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,31 +23,21 @@
 #include "os/fd.h"
 #include "os/process.h"
 #include "os/rlimit.h"
+#include "os/user.h"
 
 static int
 find_user(struct rv__launch *launch, struct rv_error *error)
 {
     const struct rv_conf_service *service = launch->service;
-    const struct passwd *user = NULL;
-    const struct group *group = NULL;
-    launch->uid = geteuid();
-    launch->gid = getegid();
+    struct rv_user user;
+    int rc = rv_user_find_block(service->user, service->group, &user, error);
+    if (rc) {
+        return rc;
+    }
+    launch->uid = user.uid;
+    launch->gid = user.gid;
     launch->has_user = service->user || service->group;
-    if (service->user && !(user = getpwnam(service->user))) {
-        return rv_error_set(error, -ENOENT, "there is no user \"%s\"",
-                            service->user);
-    }
-    if (user) {
-        launch->uid = user->pw_uid;
-        launch->gid = user->pw_gid;
-    }
-    if (service->group && !(group = getgrnam(service->group))) {
-        return rv_error_set(error, -ENOENT, "there is no group \"%s\"",
-                            service->group);
-    }
-    if (group) {
-        launch->gid = group->gr_gid;
-    }
+    rv_user_deinit(&user);
     return 0;
 }
 

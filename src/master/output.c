@@ -16,14 +16,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "reeve/log.h"
 #include "os/fd.h"
 
 #define RV_LOG_THIS RV_LOG_MASTER
+
+/* A line of the log, each byte of its message escaped. */
+enum { LOG_LINE_BYTES = 16384 };
+
+#define LOG_TIME "%D{%Y-%m-%dT%H:%M:%S.###Z}"
 
 static void
 attach(struct rv__output *output, int fd)
@@ -192,41 +195,27 @@ rv__output_line(struct rv__output *output, const char *name, const char *line,
     rv_buf_deinit(&text);
 }
 
-static void
-format_time(char text[48])
+/* Which destination of the log the output for it is. */
+static enum rv_log_destination
+log_destination(const struct rv__master *master)
 {
-    struct timeval now;
-    struct tm parts;
-    gettimeofday(&now, NULL);
-    gmtime_r(&now.tv_sec, &parts);
-    size_t n = strftime(text, 32, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(text + n, 16, ".%03dZ", (int)(now.tv_usec / 1000));
+    const struct rv__output *output = master->log_output;
+    return output && output->path ? RV_LOG_FILE : RV_LOG_CONSOLE;
 }
 
 static void
-format_json(const struct rv_log_line *line, const char *when,
+format_line(const struct rv__master *master, const struct rv_log_line *line,
             struct rv_buf *text)
 {
-    json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:s}", "time", when,
-                               "level", rv_log_level_name(line->level),
-                               "module", rv_log_module_name(line->module),
-                               "pid", (int)getpid(), "message", line->text);
-    char *encoded = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    rv_buf_puts(text, encoded ? encoded : "{}");
-    rv_buf_puts(text, "\n");
-    free(encoded);
-    json_decref(object);
-}
-
-static void
-format_text(const struct rv_log_line *line, const char *when, bool colour,
-            struct rv_buf *text)
-{
-    bool is_bad = line->level <= RV_LOG_WARN;
-    rv_buf_printf(
-        text, "%s %s%-4s%s %s: %s\n", when, colour && is_bad ? "\033[31m" : "",
-        rv_log_level_name(line->level), colour && is_bad ? "\033[0m" : "",
-        rv_log_module_name(line->module), line->text);
+    struct rv_log_line own = *line;
+    bool is_json = master->conf && master->conf->conf->log_json;
+    own.is_coloured = master->log_output->may_colour && !is_json;
+    if (!rv_buf_reserve(text, LOG_LINE_BYTES)) {
+        text->length =
+            rv_log_format(rv_log_get_pattern(log_destination(master)), &own,
+                          text->data, LOG_LINE_BYTES);
+        rv_buf_puts(text, "\n");
+    }
 }
 
 /* The log's sink: what reeve itself has to say. */
@@ -234,16 +223,9 @@ static void
 log_sink(const struct rv_log_line *line, void *context)
 {
     struct rv__master *master = context;
-    struct rv__output *output = master->log_output;
-    char when[48];
     struct rv_buf text;
-    rv_buf_init(&text, RV__LINE_BYTES);
-    format_time(when);
-    if (master->conf && master->conf->conf->log_json) {
-        format_json(line, when, &text);
-    } else {
-        format_text(line, when, output->may_colour, &text);
-    }
+    rv_buf_init(&text, LOG_LINE_BYTES + 1);
+    format_line(master, line, &text);
     if (!text.failed) {
         remember(master, text.data, text.length);
     }
@@ -251,7 +233,7 @@ log_sink(const struct rv_log_line *line, void *context)
     bool is_quiet = master->options.is_daemon && master->is_starting
                     && line->level > RV_LOG_WARN;
     if (!text.failed && !is_quiet) {
-        write_text(output, text.data, text.length);
+        write_text(master->log_output, text.data, text.length);
     }
     rv_buf_deinit(&text);
 }
@@ -341,6 +323,79 @@ rv__output_put(struct rv__output *output)
     free(output);
 }
 
+static void
+reopen_all(struct rv__master *master)
+{
+    struct rv_list *node;
+    RV_LIST_FOR_EACH (node, &master->outputs) {
+        struct rv__output *output =
+            RV_CONTAINER_OF(node, struct rv__output, node);
+        int fd = output->path ? open_file(output->path) : -1;
+        if (fd < 0) {
+            if (output->path) {
+                rv_log_err("cannot reopen %s: %s; the old file stays in use",
+                           output->path, strerror(errno));
+            }
+            continue;
+        }
+        flush_queue(output);
+        rv_io_stop(&output->io);
+        rv_fd_close(&output->fd);
+        attach(output, fd);
+    }
+}
+
+/* Whoever asks is told when the log's own file does not open again; all
+ * others say so in the log. */
+static int
+reopen_log(void *context)
+{
+    struct rv__master *master = context;
+    struct rv__output *output = master->log_output;
+    int fd = open_file(output->path);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (output->fd < 0) {
+        attach(output, fd);
+    } else {
+        rv_fd_close(&fd);
+    }
+    reopen_all(master);
+    return 0;
+}
+
+/* Lets go of the log's file, unless workers write to it too. */
+static void
+close_log(void *context)
+{
+    struct rv__master *master = context;
+    struct rv__output *output = master->log_output;
+    if (output->path && output->n_users == 1) {
+        flush_queue(output);
+        rv_io_stop(&output->io);
+        rv_buf_clear(&output->queue);
+        rv_fd_close(&output->fd);
+    }
+}
+
+/* The log is the destination "file" or "console", whichever it goes to; the
+ * other one is closed. */
+static void
+attach_log(struct rv__master *master)
+{
+    struct rv_log_outlet outlet = {.write = log_sink, .context = master};
+    if (log_destination(master) == RV_LOG_CONSOLE) {
+        rv_log_set_outlet(RV_LOG_CONSOLE, &outlet);
+        return;
+    }
+    outlet.reopen = reopen_log;
+    outlet.close = close_log;
+    rv_log_set_outlet(RV_LOG_FILE, &outlet);
+    rv_log_set_outlet(RV_LOG_CONSOLE, NULL);
+    rv_log_close(RV_LOG_CONSOLE);
+}
+
 int
 rv__output_init(struct rv__master *master, struct rv_error *error)
 {
@@ -351,8 +406,26 @@ rv__output_init(struct rv__master *master, struct rv_error *error)
     if (!master->standard_output || !master->log_output) {
         return rv_error_errno(error, -ENOMEM, "output");
     }
-    rv_log_set_sink(log_sink, master);
+    rv_log_register(RV_LOG_MASTER);
+    rv_log_register(RV_LOG_POOL);
+    rv_log_register(RV_LOG_WORKER);
+    rv__output_set_format(false);
+    attach_log(master);
     return 0;
+}
+
+void
+rv__output_set_format(bool is_json)
+{
+    const char *pattern =
+        is_json ? "{\"time\":\"" LOG_TIME "\",\"level\":\"%l\","
+                  "\"module\":\"%c\",\"pid\":%P,\"message\":\"%j\"}"
+                : LOG_TIME " %-4l %c: %m";
+    struct rv_error error;
+    if (rv_log_set_pattern(RV_LOG_CONSOLE, pattern, &error)
+        || rv_log_set_pattern(RV_LOG_FILE, pattern, &error)) {
+        rv_log_err("%s", error.text);
+    }
 }
 
 int
@@ -369,6 +442,9 @@ rv__output_set_log(struct rv__master *master, const char *path,
         return rv_error_errno(error, rc, "log file %s", path);
     }
     master->log_output = output;
+    if (!old->path) {
+        attach_log(master);
+    }
     rv__output_put(old);
     return 0;
 }
@@ -392,6 +468,7 @@ rv__log_path(struct rv__master *master)
 void
 rv__output_deinit(struct rv__master *master)
 {
+    rv_log_set_outlet(RV_LOG_FILE, NULL);
     rv_log_set_sink(NULL, NULL);
     rv__output_put(master->log_output);
     rv__output_put(master->standard_output);
@@ -402,22 +479,8 @@ rv__output_deinit(struct rv__master *master)
 void
 rv__output_reopen(struct rv__master *master)
 {
-    struct rv_list *node;
-    RV_LIST_FOR_EACH (node, &master->outputs) {
-        struct rv__output *output =
-            RV_CONTAINER_OF(node, struct rv__output, node);
-        int fd = output->path ? open_file(output->path) : -1;
-        if (fd < 0) {
-            if (output->path) {
-                rv_log_err("cannot reopen %s: %s; the old file stays in use",
-                           output->path, strerror(errno));
-            }
-            continue;
-        }
-        flush_queue(output);
-        rv_io_stop(&output->io);
-        rv_fd_close(&output->fd);
-        attach(output, fd);
+    if (rv_log_reopen(RV_LOG_FILE)) {
+        reopen_all(master);
     }
 }
 

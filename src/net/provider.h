@@ -49,9 +49,12 @@ struct rv_stream_provider {
 struct rv_stream {
     const struct rv_stream_provider *provider;
     enum rv_stream_state state;
-    int fd;           /* To wait on; owned, unless it is that of 'dial'. */
-    int code;         /* Why DISCONNECTED. */
-    struct rv_io *io; /* The caller's, which watches 'fd'; or NULL. */
+    int fd;              /* To wait on; owned, unless it is that of 'dial'. */
+    int code;            /* Why DISCONNECTED. */
+    struct rv_io *io;    /* The caller's, which watches 'fd'; or NULL. */
+    int connect_ms;      /* As of the options, but 0 is no limit. */
+    int64_t deadline_ms; /* Of rv_clock_ms(), where there is a limit. */
+    struct rv_timer timer; /* Of the deadline, in the loop that watches. */
     struct rv__dial *dial; /* Under way, or NULL. */
     char *name;
     char *peer_id;
@@ -71,6 +74,10 @@ int rv__stream_fail(struct rv_stream *stream, int code, const char *format,
 
 /* Stops what watches the descriptor, without closing it. */
 void rv__stream_unwatch(struct rv_stream *stream);
+
+/* Limits how long the stream may go on connecting, from now; 'connect_ms' as
+ * of the options. */
+void rv__stream_limit(struct rv_stream *stream, int connect_ms);
 
 /* Transports.  Each gives the caller a stream as rv_stream_open, or takes
  * over 'fd', a connection just accepted; on failure 'fd' stays the

@@ -12,9 +12,14 @@
 #include "net/name.h"
 #include "net/provider.h"
 #include "net/socket.h"
+#include "reeve/coverage.h"
+#include "reeve/fatal_signal.h"
 #include "reeve/stream.h"
 #include "os/fd.h"
 #include "os/listen.h"
+
+RV_COVERAGE_DEFINE(pstream_accepted);
+RV_COVERAGE_DEFINE(pstream_accept_failed);
 
 struct rv_pstream {
     int fd;
@@ -25,6 +30,8 @@ struct rv_pstream {
     ino_t path_inode;
     uint16_t port;
     uint64_t n_unnamed; /* Peers that have no name. */
+    int dscp;
+    int connect_ms;
     struct rv_tls_config *tls;
 };
 
@@ -90,12 +97,9 @@ listen_on(struct rv_pstream *pstream, struct rv_address *address,
     struct rv_listen_options listen_options = {
         .backlog = options->backlog ? options->backlog : RV_STREAM_BACKLOG,
         .mode = options->mode ? options->mode : -1,
+        .dscp = options->dscp,
     };
-    int rc = rv_listen_open(address, &listen_options, &pstream->fd, NULL);
-    if (!rc) {
-        rc = rv__socket_set_dscp(pstream->fd, options->dscp);
-    }
-    return rc;
+    return rv_listen_open(address, &listen_options, &pstream->fd, NULL);
 }
 
 static int
@@ -123,8 +127,10 @@ open_inet(struct rv_pstream *pstream, const struct rv_stream_name *name,
 
 /* Notes which file was made, to remove no other one later. */
 static int
-note_file(struct rv_pstream *pstream, const char *path, const char *rundir)
+note_file(struct rv_pstream *pstream, const char *path,
+          const struct rv_stream_options *options)
 {
+    const char *rundir = options->rundir;
     struct stat info;
     int n = path[0] != '/' && rundir
                 ? asprintf(&pstream->path, "%s/%s", rundir, path)
@@ -138,6 +144,11 @@ note_file(struct rv_pstream *pstream, const char *path, const char *rundir)
     }
     pstream->path_device = info.st_dev;
     pstream->path_inode = info.st_ino;
+    if (!options->leaves_signals) {
+        /* Without it the file would only stay longer. */
+        int rc = rv_fatal_signal_add_file(pstream->path);
+        (void)rc;
+    }
     return 0;
 }
 
@@ -153,7 +164,7 @@ open_unix(struct rv_pstream *pstream, const struct rv_stream_name *name,
         rc = listen_on(pstream, &address, options);
     }
     rv_fd_close(&dir_fd);
-    return rc ? rc : note_file(pstream, name->path, options->rundir);
+    return rc ? rc : note_file(pstream, name->path, options);
 }
 
 static int
@@ -237,6 +248,8 @@ create(const char *text, const struct rv_stream_name *name,
     }
     pstream->fd = -1;
     pstream->kind = name->kind;
+    pstream->dscp = options->dscp;
+    pstream->connect_ms = options->connect_ms;
     pstream->name = strdup(text);
     if (name->kind == RV_STREAM_SSL) {
         pstream->tls = rv__tls_methods(options->tls)->ref(options->tls);
@@ -264,6 +277,8 @@ rv_pstream_open(const char *name, const struct rv_stream_options *options,
     if (rc) {
         return rc;
     }
+    RV_COVERAGE_REGISTER(pstream_accepted);
+    RV_COVERAGE_REGISTER(pstream_accept_failed);
     rc = create(name, &parsed, options, pstreamp);
     if (rc) {
         rv_error_errno(error, rc, "cannot listen on %s", name);
@@ -289,6 +304,7 @@ rv_pstream_close(struct rv_pstream *pstream)
         return;
     }
     if (pstream->path) {
+        rv_fatal_signal_remove_file(pstream->path);
         remove_file(pstream);
     }
     rv_fd_close(&pstream->fd);
@@ -332,10 +348,14 @@ accept_fd(const struct rv_pstream *pstream, struct rv_address *peer, int *fdp)
         int fd = accept4(pstream->fd, &peer->u.any, &peer->length,
                          SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
+            RV_COVERAGE_INC(pstream_accepted);
             *fdp = fd;
             return 0;
         }
         if (!is_broken(errno)) {
+            if (errno != EAGAIN) {
+                RV_COVERAGE_INC(pstream_accept_failed);
+            }
             return -errno;
         }
     }
@@ -354,6 +374,9 @@ rv_pstream_accept(struct rv_pstream *pstream, struct rv_stream **streamp)
     format_peer(pstream, &peer, name);
     if (peer.u.any.sa_family != AF_UNIX) {
         rv__socket_set_nodelay(fd);
+        /* Linux copies it from the listener, unless told to reflect the
+         * peer's.  A mark that cannot be set is no reason to refuse. */
+        (void)rv_fd_set_dscp(fd, pstream->dscp);
     }
     rc = pstream->kind == RV_STREAM_SSL
              ? rv__tls_methods(pstream->tls)
@@ -361,8 +384,10 @@ rv_pstream_accept(struct rv_pstream *pstream, struct rv_stream **streamp)
              : rv__socket_accept(fd, name, streamp);
     if (rc) {
         rv_fd_close(&fd);
+        return rc;
     }
-    return rc;
+    rv__stream_limit(*streamp, pstream->connect_ms);
+    return 0;
 }
 
 int

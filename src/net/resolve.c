@@ -7,6 +7,11 @@
  *
  * The thread holds every signal back, so that the owner's handlers and
  * signalfd see them, and nothing of the owner's but the question.
+ *
+ * Threads are counted, for a name server that does not answer would pile them
+ * up: nothing can interrupt them, so those of questions given up count too.
+ * The count stands beside the pid it is of, in one word: a child of fork has
+ * the word, but none of the threads.
  */
 #include "net/resolve.h"
 
@@ -14,6 +19,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +28,15 @@
 #include <unistd.h>
 
 #include "os/fd.h"
+#include "reeve/stream.h"
 
 enum {
     STACK_BYTES = 1 << 20, /* Name service modules are hungry. */
-    MAX_ADDRESSES = 64,
+    MAX_ADDRESSES = 16,
 };
+
+/* Of this process: its pid in the upper half, its threads in the lower. */
+static _Atomic uint64_t the_lookups;
 
 struct rv__resolve {
     pthread_mutex_t lock;
@@ -38,6 +48,29 @@ struct rv__resolve {
     char service[8];
     char host[]; /* Read by the thread without the lock: never changes. */
 };
+
+/* Takes a place among the threads under way; false if there is none. */
+static bool
+enter(void)
+{
+    uint64_t pid = (uint64_t)(uint32_t)getpid() << 32;
+    uint64_t old = atomic_load(&the_lookups);
+    uint64_t new;
+    do {
+        uint32_t n = old >> 32 == pid >> 32 ? (uint32_t)old : 0;
+        if (n >= RV_STREAM_MAX_LOOKUPS) {
+            return false;
+        }
+        new = pid | (n + 1);
+    } while (!atomic_compare_exchange_weak(&the_lookups, &old, new));
+    return true;
+}
+
+static void
+leave(void)
+{
+    atomic_fetch_sub(&the_lookups, 1);
+}
 
 static void
 destroy(struct rv__resolve *resolve)
@@ -59,6 +92,7 @@ run_thread(void *resolve_)
     struct addrinfo *answer = NULL;
     int code = getaddrinfo(resolve->host, resolve->service, &hints, &answer);
     int system_code = errno;
+    leave(); /* What is left to do takes no time. */
 
     pthread_mutex_lock(&resolve->lock);
     resolve->gai_code = code;
@@ -95,11 +129,17 @@ start_thread(struct rv__resolve *resolve)
         rc = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     }
     if (!rc) {
-        rc = pthread_create(&thread, &attributes, run_thread, resolve);
+        rc = enter()
+                 ? pthread_create(&thread, &attributes, run_thread, resolve)
+                 : EBUSY;
+        if (rc && rc != EBUSY) {
+            leave();
+        }
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attributes);
-    return -rc;
+    /* For callers of streams EAGAIN is no failure. */
+    return rc == EAGAIN ? -EBUSY : -rc;
 }
 
 int
@@ -193,6 +233,14 @@ rv__resolve_take(struct rv__resolve *resolve, struct rv_address **addressesp,
     }
     return resolve->gai_code ? explain(resolve, error)
                              : take_answer(resolve, addressesp, np, error);
+}
+
+void
+rv__resolve_wake(struct rv__resolve *resolve)
+{
+    uint64_t one = 1;
+    ssize_t n = write(resolve->fd, &one, sizeof one);
+    RV_ASSERT(n == sizeof one);
 }
 
 void

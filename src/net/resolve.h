@@ -22,7 +22,8 @@
 
 struct rv__resolve;
 
-/* Starts to look up 'host'.  -ENOMEM, -EAGAIN without threads, -EMFILE. */
+/* Starts to look up 'host'.  -ENOMEM, -EMFILE; -EBUSY while
+ * RV_STREAM_MAX_LOOKUPS threads are under way, or without another thread. */
 int rv__resolve_start(const char *host, uint16_t port,
                       struct rv__resolve **resolvep);
 
@@ -35,6 +36,9 @@ int rv__resolve_fd(const struct rv__resolve *resolve);
 int rv__resolve_take(struct rv__resolve *resolve,
                      struct rv_address **addressesp, size_t *np,
                      struct rv_error *error);
+
+/* Makes the descriptor readable, answer or not. */
+void rv__resolve_wake(struct rv__resolve *resolve);
 
 /* Ends the question.  Accepts NULL. */
 void rv__resolve_stop(struct rv__resolve *resolve);

@@ -72,44 +72,12 @@ rv__socket_unix_address(const char *path, const char *rundir,
     return rc;
 }
 
-int
-rv__socket_set_dscp(int fd, int dscp)
-{
-    if (dscp < 0 || dscp > 63) {
-        return -EINVAL;
-    }
-    int family = AF_UNSPEC;
-    socklen_t length = sizeof family;
-    if (!dscp || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length)) {
-        return 0;
-    }
-    /* The code point is the upper six bits of the byte. */
-    int value = dscp << 2;
-    int rc = 0;
-    if (family == AF_INET6) {
-        rc = setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
-    }
-    if (!rc && (family == AF_INET6 || family == AF_INET)) {
-        rc = setsockopt(fd, IPPROTO_IP, IP_TOS, &value, sizeof value);
-    }
-    return rc ? -errno : 0;
-}
-
 void
 rv__socket_set_nodelay(int fd)
 {
     /* Fails on a unix socket, which needs none of this. */
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
-
-void
-rv__socket_set_impatient(int fd)
-{
-    /* One repetition of the first packet, after a second. */
-    int n_repetitions = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &n_repetitions,
-               sizeof n_repetitions);
 }
 
 int
@@ -120,7 +88,7 @@ rv__socket_connect(const struct rv_address *address, int dscp, int *fdp)
     if (fd < 0) {
         return -errno;
     }
-    int rc = rv__socket_set_dscp(fd, dscp);
+    int rc = rv_fd_set_dscp(fd, dscp);
     if (!rc && family != AF_UNIX) {
         rv__socket_set_nodelay(fd);
     }

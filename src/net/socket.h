@@ -16,16 +16,8 @@
 int rv__socket_unix_address(const char *path, const char *rundir,
                             struct rv_address *address, int *dir_fdp);
 
-/* Marks the packets of 'fd', where its family knows it.  'dscp' is 0 to 63;
- * 0 does nothing. */
-int rv__socket_set_dscp(int fd, int dscp);
-
 /* Sends small pieces at once, where 'fd' is TCP. */
 void rv__socket_set_nodelay(int fd);
-
-/* Makes a connection under way fail after about 3 seconds without an answer,
- * instead of two minutes: for addresses that have others behind them. */
-void rv__socket_set_impatient(int fd);
 
 /* Opens a socket and starts to connect it to 'address'; the caller owns
  * '*fdp'.  -EINPROGRESS is success too.  As connect(2). */

@@ -14,7 +14,11 @@
 
 #include "net/dial.h"
 #include "net/provider.h"
+#include "reeve/coverage.h"
+#include "os/clock.h"
 #include "os/fd.h"
+
+RV_COVERAGE_DEFINE(stream_open);
 
 typedef int open_function(const char *text, const struct rv_stream_name *,
                           const struct rv_stream_options *,
@@ -50,6 +54,60 @@ static open_function *const openers[] = {
     [RV_STREAM_SSL] = open_tls,
 };
 
+/* The time that connecting may take. */
+
+static void
+fail_by_deadline(struct rv_stream *stream)
+{
+    rv__stream_fail(stream, -ETIMEDOUT,
+                    stream->dial ? "not connected within %d ms"
+                                 : "no TLS handshake within %d ms",
+                    stream->connect_ms);
+}
+
+static void
+on_deadline(struct rv_timer *timer)
+{
+    struct rv_stream *stream = timer->context;
+    if (stream->state == RV_STREAM_CONNECTING) {
+        fail_by_deadline(stream);
+        rv_stream_abort(stream, -ETIMEDOUT, "");
+    }
+}
+
+void
+rv__stream_limit(struct rv_stream *stream, int connect_ms)
+{
+    stream->connect_ms = connect_ms ? connect_ms : RV_STREAM_CONNECT_MS;
+    if (stream->connect_ms > 0) {
+        stream->deadline_ms = rv_clock_ms() + stream->connect_ms;
+    } else {
+        stream->connect_ms = 0;
+    }
+}
+
+int
+rv_stream_timeout_ms(const struct rv_stream *stream)
+{
+    if (stream->state != RV_STREAM_CONNECTING || !stream->connect_ms) {
+        return -1;
+    }
+    int64_t left = stream->deadline_ms - rv_clock_ms();
+    return left > 0 ? (int)left : 0;
+}
+
+/* Keeps a timer in 'loop' as long as the stream may be late. */
+static int
+watch_deadline(struct rv_stream *stream, struct rv_loop *loop)
+{
+    int left = rv_stream_timeout_ms(stream);
+    if (left < 0 || stream->timer.loop == loop) {
+        return 0;
+    }
+    rv_timer_stop(&stream->timer);
+    return rv_timer_start(loop, &stream->timer, rv_loop_now(loop) + left);
+}
+
 /* For providers. */
 
 struct rv_stream *
@@ -67,6 +125,7 @@ rv__stream_create(size_t size, const struct rv_stream_provider *provider,
     stream->provider = provider;
     stream->fd = -1;
     stream->name = copy;
+    rv_timer_init(&stream->timer, on_deadline, stream);
     return stream;
 }
 
@@ -84,6 +143,7 @@ rv__stream_fail(struct rv_stream *stream, int code, const char *format, ...)
     }
     stream->state = RV_STREAM_DISCONNECTED;
     stream->code = code;
+    rv_timer_stop(&stream->timer);
     return code;
 }
 
@@ -120,7 +180,14 @@ rv_stream_open(const char *name, const struct rv_stream_options *options,
                             "%s: dscp %d is not between 0 and 63", name,
                             options->dscp);
     }
-    return openers[parsed.kind](name, &parsed, options, streamp, error);
+    struct rv_stream *stream = NULL;
+    RV_COVERAGE_INC(stream_open);
+    rc = openers[parsed.kind](name, &parsed, options, &stream, error);
+    if (!rc) {
+        rv__stream_limit(stream, options->connect_ms);
+        *streamp = stream;
+    }
+    return rc;
 }
 
 void
@@ -130,6 +197,7 @@ rv_stream_close(struct rv_stream *stream)
         return;
     }
     rv__stream_unwatch(stream);
+    rv_timer_stop(&stream->timer);
     if (stream->provider->close) {
         stream->provider->close(stream);
     }
@@ -155,6 +223,10 @@ rv_stream_connect(struct rv_stream *stream)
     int rc = stream->provider->connect(stream);
     if (!rc) {
         stream->state = RV_STREAM_CONNECTED;
+        rv_timer_stop(&stream->timer);
+    } else if (rc == -EAGAIN && !rv_stream_timeout_ms(stream)) {
+        fail_by_deadline(stream);
+        rc = stream->code;
     }
     RV_ASSERT(RV_IMPLIES(rc && rc != -EAGAIN,
                          stream->state == RV_STREAM_DISCONNECTED));
@@ -206,8 +278,10 @@ rv_stream_shutdown(struct rv_stream *stream)
 void
 rv_stream_abort(struct rv_stream *stream, int code, const char *text)
 {
-    /* Fails on a lookup, whose descriptor its thread makes readable. */
-    shutdown(stream->fd, SHUT_RDWR);
+    if (stream->dial) {
+        rv__dial_wake(stream->dial);
+    }
+    shutdown(stream->fd, SHUT_RDWR); /* Fails where it is no socket. */
     if (stream->state != RV_STREAM_DISCONNECTED) {
         rv__stream_fail(stream, code, "%s", text);
     }
@@ -239,8 +313,8 @@ rv_stream_events(const struct rv_stream *stream, unsigned int what)
         return 0;
     }
     if (stream->state == RV_STREAM_CONNECTING) {
-        bool is_lookup = stream->dial && rv__dial_is_resolving(stream->dial);
-        events = is_lookup ? EPOLLIN : EPOLLOUT;
+        events =
+            stream->dial ? rv__dial_events(stream->dial) : (uint32_t)EPOLLOUT;
     } else {
         events |= what & RV_STREAM_RECV ? (uint32_t)EPOLLIN : 0;
         events |= what & RV_STREAM_SEND ? (uint32_t)EPOLLOUT : 0;
@@ -263,13 +337,16 @@ rv_stream_watch(struct rv_stream *stream, struct rv_loop *loop,
     if (io->loop) {
         RV_ASSERT(stream->io == io && io->loop == loop);
         rv_io_set_events(io, events);
-        return 0;
+        return watch_deadline(stream, loop);
     }
     if (stream->fd < 0) {
         return -EBADF;
     }
-    int rc = rv_io_start(loop, io, stream->fd, events);
-    stream->io = rc ? NULL : io;
+    int rc = watch_deadline(stream, loop);
+    if (!rc) {
+        rc = rv_io_start(loop, io, stream->fd, events);
+        stream->io = rc ? NULL : io;
+    }
     return rc;
 }
 

@@ -33,7 +33,8 @@ socket_recv(struct rv_stream *stream, void *data, size_t n)
 static ssize_t
 socket_send(struct rv_stream *stream, const void *data, size_t n)
 {
-    return judge(stream, rv__socket_send(stream->fd, data, n));
+    ssize_t sent = rv__socket_send(stream->fd, data, n);
+    return sent == -EPIPE ? sent : judge(stream, sent);
 }
 
 static const struct rv_stream_provider socket_provider = {

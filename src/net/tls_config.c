@@ -32,6 +32,21 @@ take_fingerprints(const struct rv_tls_config *config,
     }
 }
 
+/* OpenSSL opens a folder as if it were a file, and then says little. */
+static int
+refuse_folders(const struct rv_tls_config *config, struct rv_error *error)
+{
+    for (size_t i = 0; i < RV__TLS_N_FILES; i++) {
+        struct stat info;
+        if (config->files[i] && !stat(config->files[i], &info)
+            && S_ISDIR(info.st_mode)) {
+            return rv_error_errno(error, -EISDIR, "cannot read %s",
+                                  config->files[i]);
+        }
+    }
+    return 0;
+}
+
 /* A key with a passphrase is refused: there is nobody to ask. */
 static int
 refuse_passphrase(char *bytes RV_UNUSED, int size RV_UNUSED,
@@ -109,8 +124,8 @@ static int
 set_algorithms(const struct rv_tls_config *config, SSL_CTX *context,
                struct rv_error *error)
 {
-    SSL_CTX_set_min_proto_version(context, config->min_version);
-    SSL_CTX_set_max_proto_version(context, config->max_version);
+    SSL_CTX_set_min_proto_version(context, config->protocols.min);
+    SSL_CTX_set_max_proto_version(context, config->protocols.max);
     if (SSL_CTX_set_cipher_list(context, config->ciphers) != 1) {
         return rv__tls_explain_file("bad ciphers", config->ciphers, error);
     }
@@ -161,6 +176,10 @@ load_all(const struct rv_tls_config *config, bool has_authorities,
 static int
 load(struct rv_tls_config *config, struct rv_error *error)
 {
+    int rc = refuse_folders(config, error);
+    if (rc) {
+        return rc;
+    }
     ERR_clear_error();
     bool has_authorities = !config->verifies_peer || !config->may_bootstrap
                            || access(config->files[RV__TLS_CA], F_OK) == 0;
@@ -169,7 +188,7 @@ load(struct rv_tls_config *config, struct rv_error *error)
         ERR_clear_error();
         return rv_error_errno(error, -ENOMEM, "cannot set up TLS");
     }
-    int rc = load_all(config, has_authorities, context, error);
+    rc = load_all(config, has_authorities, context, error);
     if (rc) {
         SSL_CTX_free(context);
         return rc;
@@ -268,9 +287,9 @@ rv_tls_config_create(const struct rv_tls_settings *settings,
         rc = rv_error_errno(error, -ENOMEM, "cannot set up TLS");
     }
     if (!rc) {
-        rc = rv__tls_parse_protocols(
-            settings->protocols ? settings->protocols : "TLSv1.2+",
-            &config->min_version, &config->max_version, error);
+        rc = rv__tls_parse_protocols(settings->protocols ? settings->protocols
+                                                         : "TLSv1.2+",
+                                     &config->protocols, error);
     }
     if (!rc) {
         rc = rv_tls_config_refresh(config, error);
@@ -307,6 +326,15 @@ rv_tls_config_unref(struct rv_tls_config *config)
     free(config);
 }
 
+const char *
+rv_tls_config_warning(const struct rv_tls_config *config)
+{
+    return config->protocols.has_dropped
+               ? "TLSv1 and TLSv1.1 are not safe to use, and are left out of "
+                 "the TLS protocols"
+               : "";
+}
+
 unsigned int
 rv_tls_config_n_loads(const struct rv_tls_config *config)
 {
@@ -339,6 +367,12 @@ rv_tls_config_refresh(struct rv_tls_config *config RV_UNUSED,
                       struct rv_error *error)
 {
     return rv_error_set(error, -ENOPROTOOPT, "this build is without TLS");
+}
+
+const char *
+rv_tls_config_warning(const struct rv_tls_config *config RV_UNUSED)
+{
+    return "";
 }
 
 unsigned int

@@ -51,6 +51,8 @@ static const struct phrase alerts[] = {
     {SSL_AD_UNKNOWN_CA, -EKEYREJECTED,
      "the peer refused our certificate: it is signed by an authority "
      "unknown to it"},
+    {SSL_AD_DECRYPT_ERROR, -EKEYREJECTED,
+     "the peer refused our certificate: a signature is false"},
     {SSL_AD_ACCESS_DENIED, -EKEYREJECTED,
      "the peer refused our certificate: access denied"},
     {SSL_AD_CERTIFICATE_REQUIRED, -EKEYREJECTED,
@@ -113,11 +115,13 @@ explain_entry(unsigned long entry, const SSL *ssl, struct rv_error *error)
     if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && verdict != X509_V_OK) {
         return explain_verdict(verdict, error);
     }
-    const struct phrase *phrase =
-        reason > SSL_AD_REASON_OFFSET
-            ? find(alerts, RV_ARRAY_SIZE(alerts),
-                   reason - SSL_AD_REASON_OFFSET)
-            : find(reasons, RV_ARRAY_SIZE(reasons), reason);
+    const struct phrase *phrase = NULL;
+    if (ERR_GET_LIB(entry) == ERR_LIB_SSL) {
+        phrase = reason > SSL_AD_REASON_OFFSET
+                     ? find(alerts, RV_ARRAY_SIZE(alerts),
+                            reason - SSL_AD_REASON_OFFSET)
+                     : find(reasons, RV_ARRAY_SIZE(reasons), reason);
+    }
     if (phrase) {
         return rv_error_set(error, phrase->code, "%s", phrase->text);
     }
@@ -129,7 +133,14 @@ explain_entry(unsigned long entry, const SSL *ssl, struct rv_error *error)
 int
 rv__tls_explain(const struct rv__tls_failure *failure, struct rv_error *error)
 {
+    /* The first entry is the cause, what follows its echoes; but a refused
+     * certificate is the last, whatever was found wrong in it. */
     unsigned long entry = ERR_peek_error();
+    unsigned long last = ERR_peek_last_error();
+    if (ERR_GET_LIB(last) == ERR_LIB_SSL
+        && ERR_GET_REASON(last) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        entry = last;
+    }
     ERR_clear_error();
     const char *when =
         failure->is_handshake ? " in the middle of the TLS handshake" : "";

@@ -29,6 +29,12 @@ struct rv__tls_fingerprint {
     struct timespec modified, changed;
 };
 
+/* The versions of TLS to speak, in OpenSSL's numbers. */
+struct rv__tls_protocols {
+    int min, max;     /* 0: no limit. */
+    bool has_dropped; /* Older ones were asked for too. */
+};
+
 struct rv_tls_config {
     const struct rv__tls_methods *methods; /* First; see net/provider.h. */
     unsigned int n_references;
@@ -38,7 +44,7 @@ struct rv_tls_config {
     bool may_bootstrap;
     bool needs_bootstrap; /* There is no CA file yet. */
     bool check_name;
-    int min_version, max_version; /* 0: no limit. */
+    struct rv__tls_protocols protocols;
     char *ciphers, *ciphersuites, *server_name;
     SSL_CTX *context; /* Each stream holds a reference to its own. */
     struct rv__tls_fingerprint fingerprints[RV__TLS_N_FILES];
@@ -46,7 +52,8 @@ struct rv_tls_config {
 };
 
 /* Reads "TLSv1.2+" and the like.  -EINVAL with a sentence. */
-int rv__tls_parse_protocols(const char *text, int *minp, int *maxp,
+int rv__tls_parse_protocols(const char *text,
+                            struct rv__tls_protocols *protocolsp,
                             struct rv_error *error);
 
 /* Trusts the authority at the end of the chain that the server of 'ssl' has

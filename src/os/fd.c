@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -39,6 +40,30 @@ int
 rv_fd_set_nonblocking(int fd, bool on)
 {
     return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK, on);
+}
+
+int
+rv_fd_set_dscp(int fd, int dscp)
+{
+    if (dscp < 0 || dscp > 63) {
+        return -EINVAL;
+    }
+    int family = AF_UNSPEC;
+    socklen_t length = sizeof family;
+    if (!dscp || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length)) {
+        return 0;
+    }
+    /* The code point is the upper six bits of the byte.  A socket of IPv6 may
+     * carry IPv4 as well. */
+    int value = dscp << 2;
+    int rc = 0;
+    if (family == AF_INET6) {
+        rc = setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
+    }
+    if (!rc && (family == AF_INET6 || family == AF_INET)) {
+        rc = setsockopt(fd, IPPROTO_IP, IP_TOS, &value, sizeof value);
+    }
+    return rc ? -errno : 0;
 }
 
 int

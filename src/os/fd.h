@@ -24,6 +24,10 @@ void rv_fd_close(int *fd);
 int rv_fd_set_cloexec(int fd, bool on);
 int rv_fd_set_nonblocking(int fd, bool on);
 
+/* Marks the packets of the socket 'fd', where its family knows it, with the
+ * code point 'dscp', 0 to 63 (-EINVAL else); 0 does nothing (RFC 2474). */
+int rv_fd_set_dscp(int fd, int dscp);
+
 /* Writes all of 'data' to a descriptor that blocks or is a file.  Negative
  * errno, after part of it perhaps. */
 int rv_fd_write_all(int fd, const void *data, size_t n);

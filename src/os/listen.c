@@ -73,6 +73,9 @@ prepare(int fd, const struct rv_address *address,
 {
     int rc = set_options(fd, address, options->reuseport);
     if (!rc) {
+        rc = rv_fd_set_dscp(fd, options->dscp);
+    }
+    if (!rc) {
         rc = bind_address(fd, address);
     }
     if (!rc && address->u.any.sa_family == AF_UNIX && options->mode >= 0

@@ -15,6 +15,7 @@ struct rv_listen_options {
     bool reuseport;
     int backlog;
     int mode; /* Of a unix socket's file; -1: as the umask says. */
+    int dscp; /* Of the packets, 0 to 63; see os/fd.h. */
 };
 
 /* Opens, binds and (for streams) listens; the caller owns '*fdp'.  A unix

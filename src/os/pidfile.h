@@ -21,6 +21,10 @@
  * living process holds it, whose pid is then in '*holderp'. */
 int rv_pidfile_claim(const char *path, int *fdp, pid_t *holderp);
 
+/* As rv_pidfile_claim, but also takes the place of a file that someone holds,
+ * who keeps an unlinked file and its lock. */
+int rv_pidfile_overwrite(const char *path, int *fdp) RV_MUST_CHECK;
+
 /* Unlinks the file if it is still the one behind '*fdp', and closes that. */
 void rv_pidfile_release(const char *path, int *fdp);
 

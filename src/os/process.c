@@ -4,9 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -133,6 +131,23 @@ rv_process_end_decode(int status, struct rv_process_end *end)
     };
 }
 
+const char *
+rv_process_end_text(const struct rv_process_end *end,
+                    char text[RV_PROCESS_END_TEXT])
+{
+    const char *name = end->is_signal ? sigdescr_np(end->value) : NULL;
+    const char *core = end->is_core_dumped ? ", core dumped" : "";
+    if (!end->is_signal) {
+        snprintf(text, RV_PROCESS_END_TEXT, "exit status %d", end->value);
+    } else if (name) {
+        snprintf(text, RV_PROCESS_END_TEXT, "killed (%s)%s", name, core);
+    } else {
+        snprintf(text, RV_PROCESS_END_TEXT, "killed (signal %d)%s", end->value,
+                 core);
+    }
+    return text;
+}
+
 bool
 rv_process_descends(pid_t pid, pid_t ancestor)
 {
@@ -165,73 +180,4 @@ rv_process_reset_signals(void)
         sigaction(signal, &action, NULL);
     }
     sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* The argument area of this process: there is only one. */
-static struct {
-    char *start;
-    char *copy;  /* What stood there: argv and environ point to it. */
-    size_t size; /* The environment behind the arguments too. */
-    size_t arguments_size; /* The kernel shows these, up to a zero. */
-} the_title;
-
-/* How far the area of arguments reaches: its strings follow each other. */
-static char *
-end_of_area(char *end, char *const *strings)
-{
-    for (int i = 0; strings[i]; i++) {
-        if (strings[i] == end) {
-            end += strlen(end) + 1;
-        }
-    }
-    return end;
-}
-
-/* Points the strings that stand in the area to its copy. */
-static void
-move_strings(char **strings, const char *start, const char *end, char *copy)
-{
-    for (int i = 0; strings[i]; i++) {
-        if (strings[i] >= start && strings[i] < end) {
-            strings[i] = copy + (strings[i] - start);
-        }
-    }
-}
-
-int
-rv_title_init(int argc, char **argv)
-{
-    if (the_title.start || argc < 1) {
-        return 0;
-    }
-    char *start = argv[0];
-    char *end = end_of_area(start, argv);
-    the_title.arguments_size = (size_t)(end - start);
-    end = end_of_area(end, environ);
-    size_t size = (size_t)(end - start);
-    the_title.copy = malloc(RV_MAX(size, 1));
-    if (!the_title.copy) {
-        return -ENOMEM;
-    }
-    memcpy(the_title.copy, start, size);
-    move_strings(argv, start, end, the_title.copy);
-    move_strings(environ, start, end, the_title.copy);
-    the_title.start = start;
-    the_title.size = size;
-    return 0;
-}
-
-void
-rv_title_set(const char *format, ...)
-{
-    if (!the_title.start) {
-        return;
-    }
-    va_list args;
-    va_start(args, format);
-    /* The environment stays for those who look for it in /proc, but for what
-     * a long title needs of it. */
-    memset(the_title.start, 0, the_title.arguments_size);
-    vsnprintf(the_title.start, the_title.size, format, args);
-    va_end(args);
 }

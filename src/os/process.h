@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "reeve/base.h"
+#include "reeve/process.h"
 
 struct rv_process_info {
     char state; /* As in proc(5): R, S, D, T, Z ... */
@@ -35,20 +36,9 @@ int rv_pidfd_open(pid_t pid, uint64_t start_time, int *fdp) RV_MUST_CHECK;
 /* Signals the process behind a pidfd.  -ESRCH when it is gone. */
 int rv_pidfd_signal(int fd, int signal);
 
-/* How a process ended: a waitid(2) result in two numbers. */
-struct rv_process_end {
-    bool is_signal;
-    bool is_core_dumped;
-    int value; /* Exit status or signal. */
-};
-
 /* Collects an own child that has ended.  -EAGAIN when it has not, -ECHILD when
  * it is not ours (its parent hears of it). */
 int rv_pidfd_collect(int fd, struct rv_process_end *end);
-
-/* What wait(2) calls a status. */
-int rv_process_end_encode(const struct rv_process_end *end);
-void rv_process_end_decode(int status, struct rv_process_end *end);
 
 /* Whether 'ancestor' is 'pid' or one of its parents (16 at most). */
 bool rv_process_descends(pid_t pid, pid_t ancestor);
@@ -59,11 +49,5 @@ int rv_process_become_subreaper(void);
 /* Puts every signal in the child of a fork back to its default and unblocks
  * all.  Async-signal-safe. */
 void rv_process_reset_signals(void);
-
-/* Process titles as `ps` shows them: overwrites the argument area.  'init'
- * once at the start of main(), before threads; the strings of argv and
- * environ are moved to the heap. */
-int rv_title_init(int argc, char **argv);
-void rv_title_set(const char *format, ...) RV_PRINTF(1, 2);
 
 #endif

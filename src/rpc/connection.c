@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "net/provider.h"
+#include "reeve/coverage.h"
+
 enum {
     READ_BYTES = 4096,
     /* What one connection may take of a turn of the loop. */
@@ -13,10 +16,29 @@ enum {
 /* The outcomes of a turn besides negative errnos. */
 enum { GOES_ON, ENDED_CLEANLY };
 
+RV_COVERAGE_DEFINE(jsonrpc_bytes_received);
+RV_COVERAGE_DEFINE(jsonrpc_bytes_sent);
+RV_COVERAGE_DEFINE(jsonrpc_connection);
+RV_COVERAGE_DEFINE(jsonrpc_received);
+RV_COVERAGE_DEFINE(jsonrpc_sent);
+
 bool
 rv_connection_has_unsent(const struct rv_connection *c)
 {
     return c->sent < c->output.length;
+}
+
+size_t
+rv_connection_unsent_bytes(const struct rv_connection *c)
+{
+    return c->output.length - c->sent;
+}
+
+/* Whether the peer has to take bytes before more of it is looked at. */
+static bool
+is_held_back(const struct rv_connection *c)
+{
+    return !c->reads_while_unsent && rv_connection_has_unsent(c);
 }
 
 static bool
@@ -28,7 +50,7 @@ has_unscanned(const struct rv_connection *c)
 static bool
 may_read(const struct rv_connection *c)
 {
-    return !c->is_paused && !c->has_ended && !rv_connection_has_unsent(c)
+    return !c->is_paused && !c->has_ended && !is_held_back(c)
            && !has_unscanned(c);
 }
 
@@ -45,9 +67,10 @@ update_events(struct rv_connection *c)
     unsigned int what = 0;
     bool has_work = !c->is_paused && (has_unscanned(c) || c->has_ended);
     if (rv_connection_has_unsent(c) || has_work || c->abort_code) {
-        what = RV_STREAM_SEND;
-    } else if (may_read(c)) {
-        what = RV_STREAM_RECV;
+        what |= RV_STREAM_SEND;
+    }
+    if (may_read(c)) {
+        what |= RV_STREAM_RECV;
     }
     int rc = rv_stream_watch(c->stream, c->io.loop, &c->io, what);
     RV_ASSERT(!rc);
@@ -63,10 +86,18 @@ flush(struct rv_connection *c)
         if (n == -EAGAIN) {
             break;
         }
+        if (n == -EPIPE && c->reads_while_unsent) {
+            /* What the peer said before it left is still to be heard. */
+            c->is_deaf = true;
+            c->sent = c->output.length;
+            break;
+        }
         if (n < 0) {
+            rv_stream_abort(c->stream, (int)n, strerror((int)-n));
             return (int)n;
         }
         c->sent += (size_t)n;
+        RV_COVERAGE_ADD(jsonrpc_bytes_sent, (uint64_t)n);
     }
     if (!rv_connection_has_unsent(c)) {
         rv_buf_deinit(&c->output);
@@ -93,9 +124,11 @@ receive(struct rv_connection *c)
         if (n < 0) {
             return n == -EAGAIN ? 0 : (int)n;
         }
+        RV_COVERAGE_ADD(jsonrpc_bytes_received, (uint64_t)n);
         c->input.length += (size_t)n;
         c->input.data[c->input.length] = '\0';
         c->has_ended = n == 0;
+        c->was_active |= n > 0;
         if (n < READ_BYTES) {
             return 0; /* Most likely all there is; else there is a turn. */
         }
@@ -124,6 +157,7 @@ deliver_message(struct rv_connection *c, struct rv_error *error)
     if (rc) {
         return rc;
     }
+    RV_COVERAGE_INC(jsonrpc_received);
     rc = c->callbacks->on_message(c, &message, c->context);
     rv_jsonrpc_deinit(&message);
     if (rc) {
@@ -152,8 +186,13 @@ explain_frame(const struct rv_connection *c, int rc, struct rv_error *error)
 static int
 deliver(struct rv_connection *c, const bool *is_alive, struct rv_error *error)
 {
-    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-        if (!has_unscanned(c) || c->is_paused || rv_connection_has_unsent(c)
+    for (int i = 0;; i++) {
+        /* Behind unsent bytes the rest cannot wait for the next turn, as a
+         * full socket might not let it come. */
+        if (i >= MESSAGES_PER_TURN && !rv_connection_has_unsent(c)) {
+            break;
+        }
+        if (!has_unscanned(c) || c->is_paused || is_held_back(c)
             || c->abort_code) {
             break;
         }
@@ -191,7 +230,7 @@ static int
 check_end(const struct rv_connection *c, uint32_t events,
           struct rv_error *error)
 {
-    bool is_waiting = c->is_paused || rv_connection_has_unsent(c);
+    bool is_waiting = c->is_paused || is_held_back(c);
     if ((events & (EPOLLHUP | EPOLLERR)) && is_waiting) {
         return rv_error_set(error, -ECONNRESET,
                             "the peer left before its reply");
@@ -203,7 +242,33 @@ check_end(const struct rv_connection *c, uint32_t events,
         return rv_error_set(error, -ECONNRESET,
                             "the peer left in the middle of a message");
     }
+    if (c->is_deaf) {
+        return rv_error_set(error, -EPIPE,
+                            "the peer left without taking all that was sent");
+    }
     return ENDED_CLEANLY;
+}
+
+/* Sends, then receives what the events promise. */
+static int
+move_bytes(struct rv_connection *c, uint32_t events, struct rv_error *error)
+{
+    size_t unsent = rv_connection_unsent_bytes(c);
+    int rc = flush(c);
+    if (rc) {
+        return explain_failure(c, rc, "cannot send", error);
+    }
+    c->was_active = rv_connection_unsent_bytes(c) < unsent;
+    /* Also on a hang-up: requests sent before it are still to be read. */
+    if (may_read(c)
+        && ((events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            || rv_stream_is_ready(c->stream, RV_STREAM_RECV))) {
+        rc = receive(c);
+        if (rc) {
+            return explain_failure(c, rc, "cannot receive", error);
+        }
+    }
+    return 0;
 }
 
 static int
@@ -218,17 +283,14 @@ take_turn(struct rv_connection *c, uint32_t events, const bool *is_alive,
         return rc == -EAGAIN ? GOES_ON
                              : explain_failure(c, rc, "cannot connect", error);
     }
-    rc = flush(c);
+    rc = move_bytes(c, events, error);
     if (rc) {
-        return explain_failure(c, rc, "cannot send", error);
+        return rc;
     }
-    /* Also on a hang-up: requests sent before it are still to be read. */
-    if (may_read(c)
-        && ((events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-            || rv_stream_is_ready(c->stream, RV_STREAM_RECV))) {
-        rc = receive(c);
-        if (rc) {
-            return explain_failure(c, rc, "cannot receive", error);
+    if (c->was_active && c->callbacks->on_activity) {
+        c->callbacks->on_activity(c, c->context);
+        if (!*is_alive) {
+            return 0;
         }
     }
     rc = deliver(c, is_alive, error);
@@ -281,7 +343,10 @@ rv_connection_start(struct rv_connection *c, struct rv_loop *loop,
                     const struct rv_connection_callbacks *callbacks,
                     void *context)
 {
-    *c = (struct rv_connection){.callbacks = callbacks, .context = context};
+    *c = (struct rv_connection){.callbacks = callbacks,
+                                .context = context,
+                                .reads_while_unsent =
+                                    limits->reads_while_unsent};
     rv_json_frame_init(&c->frame, limits->max_message_bytes,
                        limits->max_depth);
     /* A turn reads on past the limit, and white space is not counted. */
@@ -289,11 +354,13 @@ rv_connection_start(struct rv_connection *c, struct rv_loop *loop,
                                + (size_t)READS_PER_TURN * READ_BYTES);
     rv_buf_init(&c->output, limits->max_output_bytes);
     rv_io_init(&c->io, on_event, c);
+    rv__stream_unwatch(stream);
     int rc = rv_stream_watch(stream, loop, &c->io, RV_STREAM_RECV);
     if (rc) {
         return rc;
     }
     c->stream = stream;
+    RV_COVERAGE_INC(jsonrpc_connection);
     return 0;
 }
 
@@ -305,6 +372,14 @@ rv_connection_stop(struct rv_connection *c)
         c->is_alivep = NULL;
     }
     release(c);
+}
+
+void
+rv_connection_receive(struct rv_connection *c)
+{
+    if (c->stream && !c->is_alivep) {
+        on_event(&c->io, EPOLLIN);
+    }
 }
 
 int
@@ -325,6 +400,7 @@ rv_connection_send(struct rv_connection *c,
         }
         return rc;
     }
+    RV_COVERAGE_INC(jsonrpc_sent);
     rc = flush(c);
     if (rc) {
         rv_connection_abort(c, rc);

@@ -124,6 +124,26 @@ scan_byte(struct rv_json_frame *frame, char c)
     return -EPROTO;
 }
 
+/* How many of the 'n' bytes change nothing but the length: those between the
+ * quotation marks of a string, and between its brackets and strings. */
+static size_t
+count_idle(const struct rv_json_frame *frame, const char *bytes, size_t n)
+{
+    size_t i = 0;
+    n = RV_MIN(n, frame->max_bytes - frame->length);
+    if (frame->state == RV_JSON_FRAME_STRING) {
+        while (i < n && bytes[i] != '"' && bytes[i] != '\\') {
+            i++;
+        }
+    } else if (frame->state == RV_JSON_FRAME_CONTAINER) {
+        while (i < n && bytes[i] != '"' && (bytes[i] | 0x20) != '{'
+               && (bytes[i] | 0x20) != '}') {
+            i++;
+        }
+    }
+    return i;
+}
+
 int
 rv_json_frame_scan(struct rv_json_frame *frame, const char *bytes, size_t n,
                    size_t *usedp)
@@ -132,6 +152,12 @@ rv_json_frame_scan(struct rv_json_frame *frame, const char *bytes, size_t n,
         frame->length = 0;
     }
     for (size_t i = 0; i < n; i++) {
+        size_t n_idle = count_idle(frame, bytes + i, n - i);
+        frame->length += n_idle;
+        i += n_idle;
+        if (i == n) {
+            break;
+        }
         char c = bytes[i];
         if (frame->state == RV_JSON_FRAME_BETWEEN && is_space(c)) {
             continue;

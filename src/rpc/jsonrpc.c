@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "rpc/json_parse.h"
+
 const char *
 rv_jsonrpc_type_name(enum rv_jsonrpc_type type)
 {
@@ -138,7 +140,10 @@ rv_jsonrpc_parse(const char *bytes, size_t n,
         return rv_error_set(error, -EPROTO, "bad JSON: it has a NUL byte");
     }
     json_error_t problem;
-    json_t *value = json_loadb(bytes, n, JSON_DECODE_ANY, &problem);
+    json_t *value = rv__json_parse(bytes, n);
+    if (!value) {
+        value = json_loadb(bytes, n, JSON_DECODE_ANY, &problem);
+    }
     if (!value) {
         if (json_error_code(&problem) == json_error_out_of_memory) {
             return rv_error_set(error, -ENOMEM, "out of memory");

@@ -7,8 +7,8 @@
 #include <strings.h>
 
 #include "reeve/buf.h"
-#include "reeve/log.h"
 #include "reeve/jsonrpc.h"
+#include "rpc/unixctl_log.h"
 
 enum { TEXT_MAX = 1024 * 1024 };
 
@@ -121,11 +121,11 @@ set_options(struct rv_unixctl_call *call, void *context RV_UNUSED)
         bool is_option;
         const char *value = format_option(call, &i, &is_option);
         if (!is_option) {
-            reply_errorf(call, "unrecognized option -- @", arg);
+            reply_errorf(call, "unrecognized option '@'", arg);
             return;
         }
         if (!value) {
-            reply_errorf(call, "option requires an argument -- @", arg);
+            reply_errorf(call, "option '@' requires an argument", arg);
             return;
         }
         if (!strcasecmp(value, "json") || !strcasecmp(value, "text")) {
@@ -139,167 +139,26 @@ set_options(struct rv_unixctl_call *call, void *context RV_UNUSED)
     rv_unixctl_reply(call, "");
 }
 
-static const char *
-upper(const char *name, char text[16])
-{
-    size_t i;
-    for (i = 0; i < 15 && name[i]; i++) {
-        text[i] = (char)(name[i] >= 'a' && name[i] <= 'z' ? name[i] - 'a' + 'A'
-                                                          : name[i]);
-    }
-    text[i] = '\0';
-    return text;
-}
-
-static void
-vlog_list(struct rv_unixctl_call *call, void *context RV_UNUSED)
-{
-    struct rv_buf text;
-    rv_buf_init(&text, TEXT_MAX);
-    rv_buf_puts(&text, "                   log\n"
-                       "                   ---\n");
-    for (int i = 0; i < RV_LOG_N_MODULES; i++) {
-        enum rv_log_module module = (enum rv_log_module)i;
-        char level[16];
-        rv_buf_printf(
-            &text, "%-16s  %4s\n", rv_log_module_name(module),
-            upper(rv_log_level_name(rv_log_get_level(module)), level));
-    }
-    reply_buf(call, &text);
-}
-
-/* What one argument of vlog/set asks for; -1: not said. */
-struct log_spec {
-    int module, level;
-    bool has_facility;
-};
-
-static bool
-is_facility(const char *word)
-{
-    return !strcasecmp(word, "console") || !strcasecmp(word, "syslog")
-           || !strcasecmp(word, "file");
-}
-
-/* Takes one word of a specification.  NULL, or a complaint with '@' for the
- * word. */
-static const char *
-take_word(struct log_spec *spec, const char *word)
-{
-    int module = rv_log_module_parse(word);
-    int level = rv_log_level_parse(word);
-    if (!strcasecmp(word, "ANY")) {
-        return NULL;
-    }
-    if (is_facility(word)) {
-        if (spec->has_facility) {
-            return "cannot specify multiple facilities";
-        }
-        spec->has_facility = true;
-    } else if (level >= 0) {
-        if (spec->level >= 0) {
-            return "cannot specify multiple levels";
-        }
-        spec->level = level;
-    } else if (module >= 0) {
-        if (spec->module >= 0) {
-            return "cannot specify multiple modules";
-        }
-        spec->module = module;
-    } else {
-        return "no facility, level, or module \"@\"";
-    }
-    return NULL;
-}
-
-static void
-apply_spec(const struct log_spec *spec)
-{
-    enum rv_log_level level =
-        spec->level >= 0 ? (enum rv_log_level)spec->level : RV_LOG_DBG;
-    for (int i = 0; i < RV_LOG_N_MODULES; i++) {
-        if (spec->module < 0 || spec->module == i) {
-            rv_log_set_level((enum rv_log_module)i, level);
-        }
-    }
-}
-
-/* Reads "[MODULE:[FACILITY:]]LEVEL", its words in any order.  False when it
- * answered the call with an error. */
-static bool
-parse_spec(struct rv_unixctl_call *call, const char *arg,
-           struct log_spec *spec)
-{
-    char *copy = strdup(arg);
-    if (!copy) {
-        rv_unixctl_reply_error(call, "out of memory");
-        return false;
-    }
-    const char *separators = " ,:\t";
-    char *rest = NULL;
-    for (char *word = strtok_r(copy, separators, &rest); word;
-         word = strtok_r(NULL, separators, &rest)) {
-        const char *complaint = take_word(spec, word);
-        if (complaint) {
-            reply_errorf(call, complaint, word);
-            free(copy);
-            return false;
-        }
-    }
-    free(copy);
-    return true;
-}
-
-/* All arguments are read before the first one counts, so that an error
- * changes nothing.  The log has one destination: a facility is accepted and
- * means it. */
-static void
-vlog_set(struct rv_unixctl_call *call, void *context RV_UNUSED)
-{
-    size_t n = rv_unixctl_call_n_args(call);
-    const struct log_spec all = {.module = -1, .level = -1};
-    for (size_t i = 0; i < n; i++) {
-        struct log_spec spec = all;
-        if (!parse_spec(call, rv_unixctl_call_arg(call, i), &spec)) {
-            return;
-        }
-    }
-    if (!n) {
-        apply_spec(&all);
-    }
-    for (size_t i = 0; i < n; i++) {
-        struct log_spec spec = all;
-        if (!parse_spec(call, rv_unixctl_call_arg(call, i), &spec)) {
-            return;
-        }
-        apply_spec(&spec);
-    }
-    rv_unixctl_reply(call, "");
-}
-
 int
 rv_unixctl_builtin_register(struct rv_unixctl_server *server)
 {
     const struct {
         const char *name, *usage;
-        int max_args;
+        int min_args, max_args;
         rv_unixctl_handler *handler;
     } rows[] = {
-        {"help", NULL, 0, list_commands},
-        {"list-commands", "", 0, list_commands},
-        {"set-options", "[--format text|json]", 2, set_options},
-        {"version", "", 0, version},
-        {"vlog/list", "", 0, vlog_list},
-        {"vlog/set", "[[MODULE]:[FACILITY]:]LEVEL...", RV_UNIXCTL_ANY_ARGS,
-         vlog_set},
+        {"help", NULL, 0, 0, list_commands},
+        {"list-commands", "", 0, 0, list_commands},
+        {"set-options", "[--format text|json]", 1, 2, set_options},
+        {"version", "", 0, 0, version},
     };
     for (size_t i = 0; i < RV_ARRAY_SIZE(rows); i++) {
-        int rc =
-            rv_unixctl_register(server, rows[i].name, rows[i].usage, 0,
-                                rows[i].max_args, rows[i].handler, server);
+        int rc = rv_unixctl_register(server, rows[i].name, rows[i].usage,
+                                     rows[i].min_args, rows[i].max_args,
+                                     rows[i].handler, server);
         if (rc) {
             return rc;
         }
     }
-    return 0;
+    return rv_unixctl_log_register(server);
 }

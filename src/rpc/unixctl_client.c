@@ -432,28 +432,60 @@ read_pidfile(const char *name, pid_t *pidp, struct rv_error *error)
     return rc;
 }
 
-int
-rv_unixctl_resolve(const char *target, const char *rundir, struct rv_buf *path,
-                   struct rv_error *error)
+/* Whether 'target' is the name of a pidfile; '*stem_lengthp' then counts the
+ * characters before its ending. */
+static bool
+is_pidfile(const char *target, size_t *stem_lengthp)
 {
-    int rc;
-    if (target[0] == '/') {
-        rc = rv_buf_puts(path, target);
-        return rc ? rv_error_errno(error, rc, "target") : 0;
+    static const char ending[] = ".pid";
+    size_t n = strlen(target);
+    if (n <= strlen(ending) || strcmp(target + n - strlen(ending), ending)
+        || target[n - strlen(ending) - 1] == '/') {
+        return false;
     }
+    *stem_lengthp = n - strlen(ending);
+    return true;
+}
+
+/* Appends the socket beside the pidfile STEM.pid. */
+static int
+put_socket(const char *stem, struct rv_buf *path, struct rv_error *error)
+{
     struct rv_buf name;
-    rv_buf_init(&name, path->maximum);
-    rc = rv_buf_printf(&name, "%s/%s.pid", rundir, target);
-    if (rc) {
-        rv_buf_deinit(&name);
-        return rv_error_errno(error, rc, "target");
-    }
     pid_t pid = 0;
-    rc = read_pidfile(name.data, &pid, error);
+    rv_buf_init(&name, path->maximum);
+    int rc = rv_buf_printf(&name, "%s.pid", stem);
+    if (rc) {
+        rv_error_errno(error, rc, "target");
+    } else {
+        rc = read_pidfile(name.data, &pid, error);
+    }
     rv_buf_deinit(&name);
     if (rc) {
         return rc;
     }
-    rc = rv_buf_printf(path, "%s/%s.%d.ctl", rundir, target, (int)pid);
+    rc = rv_buf_printf(path, "%s.%d.ctl", stem, (int)pid);
     return rc ? rv_error_errno(error, rc, "target") : 0;
+}
+
+int
+rv_unixctl_resolve(const char *target, const char *rundir, struct rv_buf *path,
+                   struct rv_error *error)
+{
+    struct rv_buf stem;
+    size_t stem_length = strlen(target);
+    bool names_pidfile = is_pidfile(target, &stem_length);
+    if (target[0] == '/' && !names_pidfile) {
+        int rc = rv_buf_puts(path, target);
+        return rc ? rv_error_errno(error, rc, "target") : 0;
+    }
+    rv_buf_init(&stem, path->maximum);
+    if (!names_pidfile || !strchr(target, '/')) {
+        rv_buf_printf(&stem, "%s/", rundir);
+    }
+    rv_buf_put(&stem, target, stem_length);
+    int rc = stem.failed ? rv_error_errno(error, -EMSGSIZE, "target")
+                         : put_socket(rv_buf_string(&stem), path, error);
+    rv_buf_deinit(&stem);
+    return rc;
 }

@@ -21,7 +21,11 @@
 
 #include "reeve/log.h"
 #include "reeve/connection.h"
+#include "reeve/coverage.h"
 #include "rpc/unixctl_builtin.h"
+#include "rpc/unixctl_listen.h"
+
+RV_COVERAGE_DEFINE(unixctl_received);
 
 enum {
     ACCEPTS_PER_TURN = 256,
@@ -306,6 +310,7 @@ run_call(struct rv_unixctl_server *server, struct rv_unixctl_call *call)
         is_found ? &server->commands[place] : NULL;
     struct rv_buf complaint;
     rv_buf_init(&complaint, server->limits.max_request_bytes + 1024);
+    RV_COVERAGE_INC(unixctl_received);
     judge_request(call, command, &complaint);
     if (command && !complaint.length && !complaint.failed) {
         command->handler(call, command->context);
@@ -426,20 +431,22 @@ close_expendable(struct rv_unixctl_server *server, const char *why)
 }
 
 static int
-check_peer(int fd)
+check_peer(const struct rv_unixctl_server *server,
+           const struct rv_stream *stream)
 {
-    struct ucred peer;
-    socklen_t length = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length)) {
-        return -errno;
+    uid_t user = 0;
+    pid_t process = 0;
+    int rc = rv_stream_peer_user(stream, &user, &process);
+    if (rc == -EOPNOTSUPP) {
+        return server->allows_network ? 0 : -EPERM;
     }
-    if (peer.uid && peer.uid != geteuid()) {
+    if (!rc && user && user != geteuid()) {
         rv_log_warn("control connection of user %u, process %d refused: not "
                     "the owner",
-                    (unsigned int)peer.uid, (int)peer.pid);
+                    (unsigned int)user, (int)process);
         return -EPERM;
     }
-    return 0;
+    return rc;
 }
 
 /* Serves 'stream', which stays the caller's on failure. */
@@ -471,30 +478,37 @@ add_client(struct rv_unixctl_server *server, struct rv_stream *stream)
     return 0;
 }
 
-int
-rv_unixctl_server_adopt(struct rv_unixctl_server *server, int fd)
+/* Serves 'stream' if it may be served; consumes it. */
+static int
+admit(struct rv_unixctl_server *server, struct rv_stream *stream)
 {
-    RV_ASSERT(server->loop);
-    int rc = check_peer(fd);
+    int rc = check_peer(server, stream);
     if (!rc && server->n_clients >= server->limits.max_connections
         && !close_expendable(server, "too many connections")) {
         rv_log_warn("control connection refused: all %u are busy",
                     server->n_clients);
         rc = -EBUSY;
     }
-    struct rv_stream *stream = NULL;
     if (!rc) {
-        rc = rv_stream_adopt(fd, "unix", &stream);
+        rc = add_client(server, stream);
     }
-    if (rc) {
-        close(fd);
-        return rc;
-    }
-    rc = add_client(server, stream);
     if (rc) {
         rv_stream_close(stream);
     }
     return rc;
+}
+
+int
+rv_unixctl_server_adopt(struct rv_unixctl_server *server, int fd)
+{
+    RV_ASSERT(server->loop);
+    struct rv_stream *stream;
+    int rc = rv_stream_adopt(fd, "unix", &stream);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    return admit(server, stream);
 }
 
 /* Accepting. */
@@ -525,15 +539,39 @@ is_shortage(int code)
            || code == -ENOMEM;
 }
 
+/* Takes one connection that waits; '*acceptedp' tells whether there was one,
+ * whatever became of it. */
+static int
+accept_one(struct rv_unixctl_server *server, bool *acceptedp)
+{
+    *acceptedp = false;
+    if (server->pstream) {
+        struct rv_stream *stream;
+        int rc = rv_pstream_accept(server->pstream, &stream);
+        if (rc) {
+            return rc;
+        }
+        *acceptedp = true;
+        return admit(server, stream);
+    }
+    int fd =
+        accept4(server->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    *acceptedp = true;
+    return rv_unixctl_server_adopt(server, fd);
+}
+
 static void
 on_acceptable(struct rv_io *io, uint32_t events RV_UNUSED)
 {
     struct rv_unixctl_server *server = io->context;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        int rc = fd < 0 ? -errno : rv_unixctl_server_adopt(server, fd);
-        if (fd >= 0 || rc == -EINTR || rc == -ECONNABORTED) {
-            if (fd >= 0 && is_shortage(rc)) {
+        bool is_accepted;
+        int rc = accept_one(server, &is_accepted);
+        if (is_accepted || rc == -EINTR || rc == -ECONNABORTED) {
+            if (is_accepted && is_shortage(rc)) {
                 rv_log_err("cannot serve a control connection: %s",
                            strerror(-rc));
             }
@@ -561,7 +599,9 @@ rv_unixctl_server_init(struct rv_unixctl_server *server)
     rv_list_init(&server->clients);
     rv_io_init(&server->listener, on_acceptable, server);
     rv_timer_init(&server->retry, on_retry, server);
-    rv_unixctl_server_set_version(server, "reeve (reeve)");
+    snprintf(server->version, sizeof server->version, "%.100s (reeve) %s",
+             program_invocation_short_name, RV_VERSION);
+    RV_COVERAGE_REGISTER(unixctl_received);
     int rc = rv_unixctl_builtin_register(server);
     if (rc) {
         rv_unixctl_server_deinit(server);
@@ -608,6 +648,7 @@ rv_unixctl_server_stop(struct rv_unixctl_server *server)
         destroy_client(
             RV_CONTAINER_OF(server->clients.next, struct client, node));
     }
+    rv__unixctl_unlisten(server);
     server->loop = NULL;
 }
 

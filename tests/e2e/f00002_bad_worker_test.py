@@ -408,10 +408,13 @@ def test_dies_while_its_output_is_held(reeve):
     # A grandchild in a session of its own keeps the pipe open.
     made = reeve({"services": {"web": {
         "ready": "notify", "command": python("""
+has_said, says = os.pipe()
 if os.fork() == 0:
     os.setsid()
     print("held by", os.getpid(), flush=True)
+    os.write(says, b".")
     endless()
+os.read(has_said, 1)
 notify("READY=1")
 endless()
 """)}}})

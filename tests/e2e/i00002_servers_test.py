@@ -179,14 +179,18 @@ def test_uvicorn(reeve, port, tmp_path):
 
 
 def test_puma(reeve, port, tmp_path):
+    """With its request queue, its default, it now and then closes accepted
+    connections whose request it has not read yet."""
     program = needs("puma")
     rackup = write(tmp_path, "config.ru", RACK)
+    config = write(tmp_path, "puma.rb", "queue_requests false\n")
     made = start(reeve, port, command=[
-        program, "-C", "-", "-e", "production", "-t", "4:4",
-        "-b", f"tcp://127.0.0.1:{port}", str(rackup)],
+        program, "-C", str(config), "-e", "production", "-w", "0",
+        "-t", "4:4", "-b", f"tcp://127.0.0.1:{port}", str(rackup)],
         directory=str(tmp_path), ready="alive", ready_after="1500ms")
     counted = reload_under_load(
-        made, port, "puma -b tcp://ADDRESS, by LISTEN_FDS, ready: alive")
+        made, port, "puma -b tcp://ADDRESS, by LISTEN_FDS, queue_requests "
+        "false, ready: alive")
     assert counted["lost"] == 0
     assert made.stop() == 0
 

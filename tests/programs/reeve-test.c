@@ -18,7 +18,13 @@ static const struct {
     int least_args, most_args;
     reeve_test_command *run;
 } commands[] = {
+    {"test-daemon", "[OPTION...]", 0, -1, test_daemon},
+    {"test-json", "[--pretty] [--multiple] FILE", 0, -1, test_json},
+    {"test-jsonrpc", "[OPTION...] COMMAND [ARGUMENT...]", 0, -1, test_jsonrpc},
     {"test-reconnect", "[FILE]", 0, 1, test_reconnect},
+    {"test-serve", "[OPTION...] NAME...", 1, -1, test_serve},
+    {"test-session", "[OPTION...] REMOTE...", 1, -1, test_session},
+    {"test-unix-socket", "NAME [OTHER-NAME]", 0, -1, test_unix_socket},
 };
 
 void
@@ -30,6 +36,22 @@ reeve_test_fatal(const char *format, ...)
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
+    fputc('\n', stderr);
+    exit(EXIT_FAILURE);
+}
+
+void
+reeve_test_fatal_of(const char *command, int code, const char *format, ...)
+{
+    va_list args;
+    fflush(stdout);
+    fprintf(stderr, "%s: ", command);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    if (code) {
+        fprintf(stderr, " (%s)", code == EOF ? "End of file" : strerror(code));
+    }
     fputc('\n', stderr);
     exit(EXIT_FAILURE);
 }

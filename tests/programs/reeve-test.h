@@ -13,10 +13,22 @@
  * the exit status of the program. */
 typedef int reeve_test_command(int argc, char **argv);
 
+reeve_test_command test_daemon;
+reeve_test_command test_json;
+reeve_test_command test_jsonrpc;
 reeve_test_command test_reconnect;
+reeve_test_command test_serve;
+reeve_test_command test_session;
+reeve_test_command test_unix_socket;
 
 /* Ends the program with status 1 after "reeve-test: " and the text, behind
  * all that was printed before. */
 RV_NORETURN void reeve_test_fatal(const char *format, ...) RV_PRINTF(1, 2);
+
+/* The same in the name of 'command', as that says it when it is a program of
+ * its own, and with the text of 'code' behind it: 0 for none, an errno, or
+ * EOF. */
+RV_NORETURN void reeve_test_fatal_of(const char *command, int code,
+                                     const char *format, ...) RV_PRINTF(3, 4);
 
 #endif

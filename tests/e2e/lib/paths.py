@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parents[3]
 REEVE = Path(os.environ.get("REEVE", ROOT / "build" / "reeve")).resolve()
 BUILD = REEVE.parent
 LOAD = BUILD / "tests" / "load" / "load"
+RPC_LOAD = BUILD / "tests" / "load" / "rpc-load"
+RPC_SERVER = BUILD / "tests" / "load" / "rpc-server"
 
 # Each example's command.  The Go one is there only if a compiler was.
 EXAMPLES = {

@@ -402,12 +402,18 @@ START_TEST(lookups_can_be_given_up)
 END_TEST
 
 static int
-option_of(const struct rv_stream *stream, int level, int option)
+option_of_fd(int fd, int level, int option)
 {
     int value = -1;
     socklen_t length = sizeof value;
-    getsockopt(rv_stream_fd(stream), level, option, &value, &length);
+    getsockopt(fd, level, option, &value, &length);
     return value;
+}
+
+static int
+option_of(const struct rv_stream *stream, int level, int option)
+{
+    return option_of_fd(rv_stream_fd(stream), level, option);
 }
 
 START_TEST(options_are_set)
@@ -417,6 +423,9 @@ START_TEST(options_are_set)
     pair_listen(&pair, "ptcp:0:127.0.0.1", &options);
     pair_dial(&pair, name_of(pair.listener, "tcp", "127.0.0.1"), &options);
     pair_connect(&pair);
+    ck_assert_int_eq(
+        option_of_fd(rv_pstream_fd(pair.listener), IPPROTO_IP, IP_TOS),
+        46 << 2);
     struct rv_stream *both[] = {pair.client, pair.server};
     for (size_t i = 0; i < 2; i++) {
         ck_assert_int_eq(option_of(both[i], IPPROTO_IP, IP_TOS), 46 << 2);

@@ -33,7 +33,12 @@ START_TEST(bad_settings_say_so)
     check_settings(&settings, -EINVAL, "cannot read the certificate");
     settings = settings_of("server", "ca");
     settings.protocols = "TLSv1";
-    check_settings(&settings, -EINVAL, "\"TLSv1\" is not a TLS protocol");
+    check_settings(&settings, -EINVAL,
+                   "\"TLSv1\" names no TLS protocol that is safe to use");
+    settings.protocols = "TLSv1-TLSv1.1";
+    check_settings(&settings, -EINVAL, "names no TLS protocol that is safe");
+    settings.protocols = "SSLv3,TLSv1.2";
+    check_settings(&settings, -EINVAL, "\"SSLv3\" is not a TLS protocol");
     settings.protocols = "TLSv1.2-";
     check_settings(&settings, -EINVAL, "one range");
     settings.protocols = " ,";
@@ -57,7 +62,34 @@ START_TEST(protocols_are_lists_or_ranges)
     for (size_t i = 0; i < RV_ARRAY_SIZE(good); i++) {
         struct rv_tls_settings settings = settings_of("server", "ca");
         settings.protocols = good[i];
-        rv_tls_config_unref(configure(&settings));
+        struct rv_tls_config *config = configure(&settings);
+        ck_assert_str_eq(rv_tls_config_warning(config), "");
+        rv_tls_config_unref(config);
+    }
+    remove_files();
+}
+END_TEST
+
+/* As Open vSwitch's daemons are told in scripts of all their generations. */
+START_TEST(old_protocols_are_left_out)
+{
+    static const char *const texts[] = {"TLSv1,TLSv1.1,TLSv1.2", "TLSv1+",
+                                        "TLSv1 TLSv1.2", "TLSv1.1-TLSv1.3"};
+    make_files();
+    for (size_t i = 0; i < RV_ARRAY_SIZE(texts); i++) {
+        struct rv_tls_settings settings = settings_of("server", "ca");
+        settings.protocols = texts[i];
+        struct rv_tls_config *server = configure(&settings);
+        ck_assert_str_eq(rv_tls_config_warning(server),
+                         "TLSv1 and TLSv1.1 are not safe to use, and are "
+                         "left out of the TLS protocols");
+        settings = settings_of("client", "ca");
+        settings.protocols = "TLSv1.2";
+        struct pair pair;
+        start(&pair, server, configure(&settings));
+        pair_connect(&pair);
+        pair_check_works(&pair);
+        pair_close(&pair);
     }
     remove_files();
 }
@@ -191,6 +223,7 @@ main(void)
     struct rv_test tests[] = {
         RV_TEST(bad_settings_say_so),
         RV_TEST(protocols_are_lists_or_ranges),
+        RV_TEST(old_protocols_are_left_out),
         RV_TEST(servers_need_a_certificate),
         RV_TEST(changed_files_are_read_anew),
         RV_TEST(authorities_can_be_learnt),
@@ -202,7 +235,7 @@ main(void)
 #else
 #  include <errno.h>
 
-#  include "net/tls.h"
+#  include "reeve/tls.h"
 
 START_TEST(builds_without_tls_say_so)
 {

@@ -124,13 +124,10 @@ START_TEST(stale_and_strange_files)
     static const struct {
         const char *text;
         int rc;
-    } cases[] = {{"1\n", -ESRCH},
-                 {"999999999\n", -ESRCH},
-                 {"", -EINVAL},
-                 {"x\n", -EINVAL},
-                 {"-5\n", -EINVAL},
-                 {"0\n", -EINVAL},
-                 {"99999999999999999999\n", -EINVAL}};
+    } cases[] = {{"1\n", -ESRCH},    {"999999999\n", -ESRCH},
+                 {"", -EINVAL},      {"x\n", -EINVAL},
+                 {"12x\n", -EINVAL}, {"-5\n", -EINVAL},
+                 {"0\n", -EINVAL},   {"99999999999999999999\n", -EINVAL}};
     struct place place;
     make_place(&place);
     for (size_t i = 0; i < RV_ARRAY_SIZE(cases); i++) {
@@ -157,6 +154,49 @@ START_TEST(release_leaves_a_file_of_another)
     write_file(place.path, "1\n");
     rv_pidfile_release(place.path, &fd);
     ck_assert(!access(place.path, F_OK));
+    remove_place(&place);
+}
+END_TEST
+
+START_TEST(overwrites_what_another_holds)
+{
+    struct place place;
+    int fd = -1;
+    pid_t found = 0;
+    make_place(&place);
+    pid_t pid = start_holder(place.path);
+    ck_assert_int_eq(rv_pidfile_overwrite(place.path, &fd), 0);
+    FILE *file = fopen(place.path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%d", &found), 1);
+    ck_assert_int_eq(found, getpid());
+    /* Closing it here also lets go of our lock, so this comes last. */
+    fclose(file);
+    end_holder(pid);
+    ck_assert(!access(place.path, F_OK));
+    rv_pidfile_release(place.path, &fd);
+    ck_assert_int_lt(access(place.path, F_OK), 0);
+    ck_assert_int_eq(rv_pidfile_overwrite("/no/such/x.pid", &fd), -ENOENT);
+    ck_assert_int_eq(fd, -1);
+    remove_place(&place);
+}
+END_TEST
+
+START_TEST(one_claims_at_a_time)
+{
+    struct place place;
+    char temporary[160];
+    int fd = -1;
+    pid_t holder = 0;
+    make_place(&place);
+    snprintf(temporary, sizeof temporary, "%s.tmp", place.path);
+    /* Someone who is in the middle of it. */
+    pid_t pid = start_holder(temporary);
+    ck_assert_int_eq(rv_pidfile_claim(place.path, &fd, &holder), -EEXIST);
+    ck_assert_int_eq(holder, pid);
+    end_holder(pid);
+    ck_assert_int_eq(rv_pidfile_claim(place.path, &fd, &holder), 0);
+    rv_pidfile_release(place.path, &fd);
     remove_place(&place);
 }
 END_TEST
@@ -203,6 +243,8 @@ main(void)
         RV_TEST(held_by_the_living),
         RV_TEST(stale_and_strange_files),
         RV_TEST(release_leaves_a_file_of_another),
+        RV_TEST(overwrites_what_another_holds),
+        RV_TEST(one_claims_at_a_time),
         RV_TEST(does_not_follow_links),
         RV_TEST(folder_that_is_not_there),
     };

@@ -105,6 +105,27 @@ START_TEST(ends_are_encoded_as_wait_has_them)
 }
 END_TEST
 
+START_TEST(ends_in_words)
+{
+    static const struct {
+        struct rv_process_end end;
+        const char *text;
+    } cases[] = {
+        {{false, false, 0}, "exit status 0"},
+        {{false, false, 255}, "exit status 255"},
+        {{true, false, SIGSEGV}, "killed (Segmentation fault)"},
+        {{true, true, SIGABRT}, "killed (Aborted), core dumped"},
+        {{true, false, 64}, "killed (signal 64)"},
+        {{true, false, -1}, "killed (signal -1)"},
+    };
+    for (size_t i = 0; i < RV_ARRAY_SIZE(cases); i++) {
+        char text[RV_PROCESS_END_TEXT];
+        ck_assert_str_eq(rv_process_end_text(&cases[i].end, text),
+                         cases[i].text);
+    }
+}
+END_TEST
+
 START_TEST(descendants)
 {
     ck_assert(rv_process_descends(getpid(), getpid()));
@@ -175,6 +196,7 @@ main(void)
         RV_TEST(pidfd_belongs_to_one_process),
         RV_TEST(exit_status_is_collected),
         RV_TEST(ends_are_encoded_as_wait_has_them),
+        RV_TEST(ends_in_words),
         RV_TEST(descendants),
         RV_TEST(signals_are_as_new_in_a_child),
         RV_TEST(orphans_come_to_a_subreaper),

@@ -53,8 +53,8 @@ on_closed(struct rv_connection *connection RV_UNUSED,
     f->closed_code = error->code;
 }
 
-static const struct rv_connection_callbacks callbacks = {on_message,
-                                                         on_closed};
+static const struct rv_connection_callbacks callbacks = {
+    .on_message = on_message, .on_closed = on_closed};
 
 static void
 start(struct fixture *f)

@@ -42,8 +42,8 @@ on_closed(struct rv_connection *connection RV_UNUSED,
     ends->is_over = true;
 }
 
-static const struct rv_connection_callbacks callbacks = {on_message,
-                                                         on_closed};
+static const struct rv_connection_callbacks callbacks = {
+    .on_message = on_message, .on_closed = on_closed};
 
 static void
 send_text(struct rv_connection *connection)

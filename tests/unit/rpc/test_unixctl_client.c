@@ -432,6 +432,13 @@ START_TEST(resolves_targets)
     snprintf(expected, sizeof expected, "%s/prog.%d.ctl", f.folder,
              (int)child);
     check_resolve("prog", f.folder, 0, expected);
+    check_resolve("prog.pid", f.folder, 0, expected);
+    check_resolve(pidfile, "/nonexistent", 0, expected);
+    ck_assert_int_eq(chdir(f.folder), 0);
+    snprintf(expected, sizeof expected, "./prog.%d.ctl", (int)child);
+    check_resolve("./prog.pid", "/nonexistent", 0, expected);
+    check_resolve("./none.pid", f.folder, -ENOENT, "there is no ./none.pid");
+    check_resolve("/x/.pid", f.folder, 0, "/x/.pid");
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     check_resolve("prog", f.folder, -ESRCH, "left behind");
