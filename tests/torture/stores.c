@@ -21,6 +21,7 @@
 #include "kernel_sim.h"
 #include "os/clock.h"
 #include "os/fd.h"
+#include "shm/gather.h"
 #include "shm/lock.h"
 #include "shm/member.h"
 
@@ -239,6 +240,16 @@ crash(struct stores *stores, int level)
     stores->now = level;
 }
 
+/* Whether the player whose stores these are dies before each of them. */
+static bool
+is_to_die(const struct stores *stores)
+{
+    uint64_t every = stores->workload->nest_every;
+    return stores->now >= 0 && stores->now < stores->depth
+           && (stores->now == 0 || every == 0
+               || stores->players[1].n_states % every == 0);
+}
+
 void
 hook_store(const void *place, size_t n)
 {
@@ -251,7 +262,7 @@ hook_store(const void *place, size_t n)
     if (!is_inside && !is_pending) {
         return;
     }
-    if (stores->now >= 0 && stores->now < stores->depth) {
+    if (is_to_die(stores)) {
         crash(stores, stores->now);
     }
     if (is_inside) {
@@ -326,6 +337,7 @@ give_copy(struct stores *stores, int i, const struct player *victim)
     player->zone->base = player->base;
     player->zone->mapping = &player->mapping;
     player->zone->member = rv__member_of(player->zone, (uint32_t)i);
+    rv__slab_open(player->zone);
     player->fresh = *player->zone;
     size_t n_words = stores->n_bytes / 8;
     player->differs.has = take_memory(n_words * sizeof(bool));
@@ -335,8 +347,11 @@ give_copy(struct stores *stores, int i, const struct player *victim)
 static void
 set_up(struct stores *stores)
 {
+    uint64_t heap_bytes = stores->workload->heap_bytes;
     struct rv_zone_settings settings = {
-        .name = "torture", .size_bytes = HEAP_BYTES, .n_members = N_PLAYERS};
+        .name = "torture",
+        .size_bytes = heap_bytes ? heap_bytes : (uint64_t)HEAP_BYTES,
+        .n_members = N_PLAYERS};
     struct rv_error error;
     int fd = -1;
     stores->now = NOBODY;

@@ -51,6 +51,9 @@ struct workload {
     /* Whether the recovered zone is as before the operation (0), as after
      * (1), or neither: stores_fail. */
     int (*judge)(struct stores *stores, const struct rv_zone *zone);
+    uint64_t heap_bytes; /* 0: 16 KiB. */
+    uint64_t nest_every; /* Of so many recoveries, one is itself died in at
+                          * every store; 0: in all. */
 };
 
 /* Between these two the victim's stores are crash states. */

@@ -232,6 +232,9 @@ setup(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
 int
 main(int argc, char **argv)
 {
-    static const struct workload workload = {setup, operate, recover, judge};
+    static const struct workload workload = {.setup = setup,
+                                             .operate = operate,
+                                             .recover = recover,
+                                             .judge = judge};
     return stores_main(argc, argv, &workload);
 }
