@@ -177,6 +177,27 @@ struct rv_slab_stats {
 void rv_slab_get_stats(const struct rv_zone *zone,
                        struct rv_slab_stats *stats);
 
+enum rv_slab_run_kind {
+    RV_SLAB_RUN_FREE,
+    RV_SLAB_RUN_WHOLE,   /* Allocated whole, or in a member's hands. */
+    RV_SLAB_RUN_OBJECTS, /* Cut into objects. */
+};
+
+/* Pages that belong together. */
+struct rv_slab_run {
+    enum rv_slab_run_kind kind;
+    uint64_t n_pages;      /* At least 1. */
+    uint32_t object_bytes; /* The rest is 0 but for objects. */
+    uint32_t n_objects;
+    uint32_t n_free; /* Neither used nor in a member's hands. */
+};
+
+/* Describes the run that begins with 'page', counted from the heap's
+ * beginning; 'page' + 'n_pages' is where the next one begins.  Takes no lock,
+ * as rv_slab_get_stats.  -ERANGE: the heap has no such page. */
+int rv_slab_get_run(const struct rv_zone *zone, uint64_t page,
+                    struct rv_slab_run *run);
+
 /* Walks all that the slab keeps: every page and object is accounted for
  * exactly once.  Takes no lock, also for read-only handles; reads only, never
  * crashes and ends on any bytes.  Exact while no transaction is open, nor one

@@ -115,6 +115,13 @@ int rv_zone_read_info(int fd, struct rv_zone_info *info,
 int rv_zone_grow(int fd, uint64_t size_bytes, struct rv_error *error)
     RV_MUST_CHECK;
 
+/* Makes the heap shorter, to 'size_bytes' rounded up to pages, and gives the
+ * memory behind it back.  Those pages must be out of use: rv_slab_trim_tail
+ * sees to that.  The file keeps its length.  -ERANGE above the present size
+ * and for 0; else as rv_zone_grow. */
+int rv_zone_shrink(int fd, uint64_t size_bytes, struct rv_error *error)
+    RV_MUST_CHECK;
+
 /* ----------------------------------------------------------------- members */
 
 /* How to attach.  NULL in place of this: all default. */
@@ -136,6 +143,16 @@ struct rv_zone_options {
  *   -EACCES, -ENOMEM as mmap(2) */
 int rv_zone_attach(int fd, const struct rv_zone_options *options,
                    struct rv_zone **zonep, struct rv_error *error)
+    RV_MUST_CHECK;
+
+/* As rv_zone_attach for the zone that reeve gave this process under 'name':
+ * the variable REEVE_ZONES says which descriptor it is.  The descriptor stays
+ * open, for other threads and for children.  Where the configuration says
+ * `access: read`, 'options' must say is_read_only, or it is -EACCES.
+ * -ENOENT: there is no such zone, the sentence says which there are. */
+int rv_zone_attach_by_name(const char *name,
+                           const struct rv_zone_options *options,
+                           struct rv_zone **zonep, struct rv_error *error)
     RV_MUST_CHECK;
 
 /* A handle of the calling thread over the mapping of 'zone', which another

@@ -41,6 +41,13 @@ int rv_cli_dump(int argc, char **argv);
 int rv_cli_logs(int argc, char **argv);
 int rv_cli_ctl(int argc, char **argv);
 
+/* zone.c */
+struct rv_zone;
+int rv_cli_zone(int argc, char **argv);
+
+/* dict.c */
+int rv_cli_dict(int argc, char **argv);
+
 /* notify.c */
 int rv_cli_notify(int argc, char **argv);
 
@@ -85,6 +92,22 @@ int rv_cli_parse(int argc, char **argv, const char *allowed, size_t min,
  * reason printed. */
 int rv_cli_connect(const struct rv_cli_target *target,
                    struct rv_unixctl_client *client);
+
+/* zone_target.c */
+/* The zones of the status; the caller owns '*zonesp'.  0 or an exit status,
+ * with the reason printed, as of all here. */
+int rv_cli_zones_get(const struct rv_cli_target *target, json_t **zonesp);
+/* Attaches the zone 'name' of the running reeve; the caller detaches. */
+int rv_cli_zone_attach(const struct rv_cli_target *target, const char *name,
+                       bool is_read_only, struct rv_zone **zonep);
+/* Has the master resize it; 'is_trimmed' as for zone/resize.  The caller owns
+ * '*sizep', as the master says it, unless NULL. */
+int rv_cli_zone_resize(const struct rv_cli_target *target, const char *name,
+                       const char *size, bool is_trimmed, char **sizep);
+
+/* zone_map.c */
+/* Draws the pages of the zone. */
+void rv_cli_zone_draw(const struct rv_zone *zone);
 
 /* progress.c: a line a service, while a command waits. */
 struct rv_cli_progress {

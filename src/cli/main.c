@@ -72,6 +72,25 @@ const struct rv_cli_command rv_cli_commands[] = {
      "show the last lines of reeve and its workers",
      "  -f, --follow            go on as lines come\n"
      "  -n, --lines N           at most the last N\n" TARGET_HELP},
+    {"zone", rv_cli_zone,
+     "list | show NAME | check NAME | map NAME | resize NAME SIZE\n"
+     "       [--json] " TARGET_USAGE,
+     "show, check and resize the memory that workers share",
+     "  list                    all zones\n"
+     "  show NAME               what it is, and what is allocated in it\n"
+     "  check NAME              whether it is whole\n"
+     "  map NAME                what lies where\n"
+     "  resize NAME SIZE        larger, up to its max_size, at any time; or\n"
+     "                          smaller, if nothing lies in what goes.  A\n"
+     "                          reload makes it at least what the file says\n"
+     "      --json              for programs (list, show)\n" TARGET_HELP},
+    {"dict", rv_cli_dict,
+     "ZONE[/NAME] get KEY | set KEY VALUE [TTL] | incr KEY [N]\n"
+     "       | delete KEY | ttl KEY | keys [MAX] | stats " TARGET_USAGE,
+     "look into a dict that workers share, and change it",
+     "NAME is the dict's name within the zone; without it, that of the zone.\n"
+     "Whole numbers are stored as such; behind -- they may be negative.\n"
+     "The dict must be there: workers make it.\n" TARGET_HELP},
     {"check", rv_cli_check, "[[-c] FILE]", "check a configuration",
      "  -c, --config FILE       default: reeve.yaml\n"},
     {"dump", rv_cli_dump, TARGET_USAGE,

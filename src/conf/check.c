@@ -125,81 +125,118 @@ check_listen_names(const struct check *check)
     }
 }
 
-/* {fd:NAME} */
+/* {fd:NAME} and {zone:NAME} */
+
+enum { NAMES_MAX = RV_MAX(RV_CONF_LISTENS_MAX, RV_CONF_ZONES_MAX) };
+
+/* What can be named in braces. */
+struct reference {
+    const char *start; /* "{fd:" */
+    const char *noun;
+    const char *key;
+};
+
+static const struct reference references[] = {
+    {"{fd:", "listen", "listen"},
+    {"{zone:", "zone", "zones"},
+};
+
+/* The names that 'reference' may have. */
+static size_t
+list_names(const struct rv_conf_service *service,
+           const struct reference *reference, const char *names[NAMES_MAX])
+{
+    bool is_zone = reference != &references[0];
+    size_t n = is_zone ? service->n_zones : service->n_listens;
+    for (size_t i = 0; i < n; i++) {
+        names[i] = is_zone ? service->zones[i].name : service->listens[i].name;
+    }
+    return n;
+}
 
 static void
-complain_fd(const struct check *check, struct rv_conf_place place,
-            const char *name)
+complain_reference(const struct check *check, struct rv_conf_place place,
+                   const struct reference *reference, const char *name)
 {
-    const char *names[RV_CONF_LISTENS_MAX];
-    const struct rv_conf_service *service = check->service;
-    for (size_t i = 0; i < service->n_listens; i++) {
-        names[i] = service->listens[i].name;
-    }
-    const char *near = rv_str_nearest(name, names, service->n_listens);
+    const char *names[NAMES_MAX];
+    size_t n = list_names(check->service, reference, names);
+    const char *near = n ? rv_str_nearest(name, names, n) : NULL;
     struct rv_conf_report *report = check->reader->report;
-    if (!service->n_listens) {
+    const char *start = reference->start, *noun = reference->noun;
+    if (!n) {
         rv__conf_report_add(report, place,
-                            "`{fd:%.64s}` names a listen, and the service "
-                            "has none; add `listen`",
-                            name);
+                            "`%s%.64s}` names a %s, and the service has "
+                            "none; add `%s`",
+                            start, name, noun, reference->key);
     } else if (near) {
         rv__conf_report_add(report, place,
-                            "`{fd:%.64s}` names no listen of the service; "
-                            "did you mean `{fd:%s}`?",
-                            name, near);
+                            "`%s%.64s}` names no %s of the service; did you "
+                            "mean `%s%s}`?",
+                            start, name, noun, start, near);
     } else {
         rv__conf_report_add(report, place,
-                            "`{fd:%.64s}` names no listen of the service; "
-                            "the first one is `{fd:%s}`",
-                            name, names[0]);
+                            "`%s%.64s}` names no %s of the service; the "
+                            "first one is `%s%s}`",
+                            start, name, noun, start, names[0]);
     }
 }
 
 static bool
-has_listen(const struct rv_conf_service *service, const char *name)
+has_name(const struct rv_conf_service *service,
+         const struct reference *reference, const char *name)
 {
+    const char *names[NAMES_MAX];
     bool is_probed = service->ready == RV_CONF_READY_TCP
                      || service->ready == RV_CONF_READY_HTTP;
-    if (is_probed && !strcmp(name, "probe")) {
+    if (reference == &references[0] && is_probed && !strcmp(name, "probe")) {
         return true; /* The socket that each worker gets for its probe. */
     }
-    for (size_t i = 0; i < service->n_listens; i++) {
-        if (!strcmp(service->listens[i].name, name)) {
+    size_t n = list_names(service, reference, names);
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(names[i], name)) {
             return true;
         }
     }
     return false;
 }
 
-/* Looks at each {fd:NAME} in 'text'. */
+/* Looks at each {fd:NAME}, say, in 'text'. */
 static void
-check_fds(const struct check *check, const char *text,
-          struct rv_conf_place place)
+check_reference(const struct check *check, const struct reference *reference,
+                const char *text, struct rv_conf_place place)
 {
-    static const char start[] = "{fd:";
-    for (const char *at = text; (at = strstr(at, start));) {
+    for (const char *at = text; (at = strstr(at, reference->start));) {
         char name[RV_CONF_FOUND];
-        at += sizeof start - 1;
+        at += strlen(reference->start);
         /* No name is longer, and looking further would be quadratic. */
         size_t room = strnlen(at, sizeof name - 1);
         const char *end = memchr(at, '}', room);
         if (!end) {
             rv__conf_report_add(check->reader->report, place,
-                                "`{fd:` has no closing brace; write "
-                                "`{fd:NAME}`");
+                                "`%s` has no closing brace; write "
+                                "`%sNAME}`",
+                                reference->start, reference->start);
             return;
         }
         memcpy(name, at, (size_t)(end - at));
         name[end - at] = '\0';
-        if (!has_listen(check->service, name)) {
-            complain_fd(check, place, name);
+        if (!has_name(check->service, reference, name)) {
+            complain_reference(check, place, reference, name);
         }
     }
 }
 
 static void
-check_command_fds(const struct check *check)
+check_references(const struct check *check, const char *text,
+                 struct rv_conf_place place)
+{
+    for (size_t i = 0; i < RV_ARRAY_SIZE(references); i++) {
+        check_reference(check, &references[i], text, place);
+    }
+}
+
+static void
+check_command(const struct check *check)
 {
     const struct rv_conf_node *node =
         rv__conf_tree_find(check->map, "command");
@@ -209,17 +246,17 @@ check_command_fds(const struct check *check)
             is_list && i < node->n
                 ? node->items[i]->place
                 : rv__conf_place_of(check->map, "command", check->place);
-        check_fds(check, check->service->command[i], place);
+        check_references(check, check->service->command[i], place);
     }
 }
 
 static void
-check_environment_fds(const struct check *check)
+check_environment(const struct check *check)
 {
     const struct rv_conf_node *node =
         rv__conf_tree_find(check->map, "environment");
     for (size_t i = 0; node && node->kind == RV_CONF_MAP && i < node->n; i++) {
-        check_fds(check, node->items[i]->text, node->items[i]->place);
+        check_references(check, node->items[i]->text, node->items[i]->place);
     }
 }
 
@@ -234,8 +271,8 @@ rv__conf_check_service(struct rv_conf_reader *reader,
     check_times(&check);
     check_sockets(&check);
     check_listen_names(&check);
-    check_command_fds(&check);
-    check_environment_fds(&check);
+    check_command(&check);
+    check_environment(&check);
 }
 
 /* All services together. */
@@ -341,4 +378,5 @@ rv__conf_check_all(struct rv_conf_reader *reader,
 {
     check_addresses(reader, rv__conf_tree_find(root, "services"));
     check_processes(reader, root);
+    rv__conf_check_zones(reader, root);
 }

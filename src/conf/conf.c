@@ -22,6 +22,10 @@ deinit_service(struct rv_conf_service *service)
         free(service->listens[i].name);
     }
     free(service->listens);
+    for (size_t i = 0; i < service->n_zones; i++) {
+        free(service->zones[i].name);
+    }
+    free(service->zones);
     rv_str_vector_free(service->command);
     rv_str_vector_free(service->environment);
     rv_str_vector_free(service->probe_command);
@@ -44,6 +48,12 @@ rv_conf_destroy(struct rv_conf *conf)
         deinit_service(&conf->services[i]);
     }
     free(conf->services);
+    for (size_t i = 0; i < conf->n_zones; i++) {
+        free(conf->zones[i].name);
+        free(conf->zones[i].tag);
+        free(conf->zones[i].file);
+    }
+    free(conf->zones);
     free(conf->name);
     free(conf->runtime_dir);
     free(conf->log_file);
@@ -56,6 +66,17 @@ rv_conf_find_service(const struct rv_conf *conf, const char *name)
     for (size_t i = 0; i < conf->n_services; i++) {
         if (!strcmp(conf->services[i].name, name)) {
             return &conf->services[i];
+        }
+    }
+    return NULL;
+}
+
+struct rv_conf_zone *
+rv_conf_find_zone(const struct rv_conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->n_zones; i++) {
+        if (!strcmp(conf->zones[i].name, name)) {
+            return &conf->zones[i];
         }
     }
     return NULL;

@@ -72,6 +72,23 @@ struct rv_conf_output_to {
     char *path; /* NULL unless RV_CONF_OUTPUT_FILE.  Absolute. */
 };
 
+/* Shared memory; reeve/zone.h. */
+struct rv_conf_zone {
+    char *name;
+    int64_t size_bytes;
+    int64_t max_size_bytes; /* At least 'size_bytes'. */
+    char *tag;              /* NULL: "". */
+    char *file;             /* NULL: memory.  Absolute. */
+    bool noreuse;           /* A fresh one at each reload; without 'file'. */
+    int members;
+};
+
+/* A zone that a service's workers get. */
+struct rv_conf_zone_use {
+    char *name; /* Of one of the configuration's zones; unique. */
+    bool is_read_only;
+};
+
 /* A resource limit for workers; UINT64_MAX is unlimited. */
 struct rv_conf_rlimit {
     bool is_set;
@@ -84,6 +101,8 @@ struct rv_conf_service {
     int workers;    /* At least 0; -1 is `auto`: one per usable CPU. */
     struct rv_conf_listen *listens;
     size_t n_listens;
+    struct rv_conf_zone_use *zones;
+    size_t n_zones;
     char **environment; /* "NAME=value", NULL-terminated; sorted by name. */
     bool clear_environment; /* Start from an empty environment. */
     char *directory;        /* Absolute. NULL: reeve's own. */
@@ -135,6 +154,9 @@ struct rv_conf {
     int max_control_connections; /* At once. */
     int64_t max_control_message_bytes;
     int64_t max_log_ring_bytes; /* Kept in memory for `reeve logs`. */
+
+    struct rv_conf_zone *zones;
+    size_t n_zones;
 
     struct rv_conf_service *services;
     size_t n_services; /* At least one. */
@@ -194,5 +216,9 @@ int rv_conf_man_table(struct rv_buf *out);
 /* The service of that name, or NULL. */
 struct rv_conf_service *rv_conf_find_service(const struct rv_conf *conf,
                                              const char *name);
+
+/* The zone of that name, or NULL. */
+struct rv_conf_zone *rv_conf_find_zone(const struct rv_conf *conf,
+                                       const char *name);
 
 #endif

@@ -122,6 +122,29 @@ schema_of_listens(struct rv_buf *out)
 }
 
 static void
+schema_of_zones(int indent, struct rv_buf *out)
+{
+    rv_buf_puts(out, "{\"type\": \"object\", \"propertyNames\": "
+                     "{\"pattern\": \"" NAME_PATTERN "\", \"maxLength\": 63}, "
+                     "\"additionalProperties\": ");
+    schema_of_section(RV_CONF_ZONE, indent, out);
+    rv_buf_puts(out, "}");
+}
+
+static void
+schema_of_zone_uses(int indent, struct rv_buf *out)
+{
+    static const char name[] =
+        "{\"type\": \"string\", \"pattern\": \"" NAME_PATTERN "\"}";
+    rv_buf_printf(out,
+                  "{\"anyOf\": [%s, {\"type\": \"array\", \"maxItems\": "
+                  "64, \"items\": {\"anyOf\": [%s, ",
+                  name, name);
+    schema_of_section(RV_CONF_ZONE_USE, indent, out);
+    rv_buf_puts(out, "]}}]}");
+}
+
+static void
 schema_of_value(const struct rv_conf_key *key, int indent, struct rv_buf *out)
 {
     char section[64];
@@ -138,6 +161,12 @@ schema_of_value(const struct rv_conf_key *key, int indent, struct rv_buf *out)
         break;
     case RV_CONF_TYPE_LISTENS:
         schema_of_listens(out);
+        break;
+    case RV_CONF_TYPE_ZONES:
+        schema_of_zones(indent, out);
+        break;
+    case RV_CONF_TYPE_ZONE_USES:
+        schema_of_zone_uses(indent, out);
         break;
     case RV_CONF_TYPE_SECTION:
         rv__conf_section_name(key, section, sizeof section);
@@ -250,6 +279,10 @@ put_full_name(const struct rv_conf_key *key, struct rv_buf *out)
     }
     if (!strcmp(section, ".listen.*")) {
         put_scdoc(".listen[]", out);
+    } else if (!strcmp(section, ".zones.*")) {
+        put_scdoc(".zones[]", out);
+    } else if (!strcmp(section, RV_CONF_ZONE)) {
+        put_scdoc("zones.NAME", out);
     } else {
         put_scdoc(section, out);
     }

@@ -176,6 +176,29 @@ dump_listens(const struct dumper *dumper,
 }
 
 static void
+dump_zone_uses(const struct dumper *dumper,
+               const struct rv_conf_service *service, int indent)
+{
+    rv_buf_puts(dumper->out, service->n_zones ? "\n" : " []\n");
+    for (size_t i = 0; i < service->n_zones; i++) {
+        dump_section(dumper, RV_CONF_ZONE_USE, &service->zones[i], indent + 2,
+                     true);
+    }
+}
+
+static void
+dump_zones(const struct dumper *dumper, const struct rv_conf *conf)
+{
+    rv_buf_puts(dumper->out, conf->n_zones ? "\n" : " {}\n");
+    for (size_t i = 0; i < conf->n_zones; i++) {
+        rv_buf_puts(dumper->out, "  ");
+        rv_conf_quote(conf->zones[i].name, dumper->out);
+        rv_buf_puts(dumper->out, ":\n");
+        dump_section(dumper, RV_CONF_ZONE, &conf->zones[i], 4, false);
+    }
+}
+
+static void
 dump_service(const struct dumper *dumper,
              const struct rv_conf_service *service)
 {
@@ -214,6 +237,12 @@ dump_value(const struct dumper *dumper, const struct rv_conf_key *key,
         break;
     case RV_CONF_TYPE_SERVICES:
         dump_services(dumper, base);
+        break;
+    case RV_CONF_TYPE_ZONES:
+        dump_zones(dumper, base);
+        break;
+    case RV_CONF_TYPE_ZONE_USES:
+        dump_zone_uses(dumper, base, indent);
         break;
     case RV_CONF_TYPE_COMMAND:
         put_words(((const struct rv_conf_service *)base)->command, "",

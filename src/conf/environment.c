@@ -11,9 +11,9 @@ enum { NAME_MAX_BYTES = 255 };
 
 /* What reeve tells each worker; a value of the user's would break that. */
 static const char *const reserved[] = {
-    "LISTEN_FDS",    "LISTEN_FDNAMES",   "LISTEN_PID",
-    "NOTIFY_SOCKET", "WATCHDOG_PID",     "WATCHDOG_USEC",
-    "REEVE_CHANNEL", "REEVE_GENERATION", "REEVE_WORKER",
+    "LISTEN_FDS",   "LISTEN_FDNAMES", "LISTEN_PID",    "NOTIFY_SOCKET",
+    "WATCHDOG_PID", "WATCHDOG_USEC",  "REEVE_CHANNEL", "REEVE_GENERATION",
+    "REEVE_WORKER", "REEVE_ZONES",
 };
 
 static bool

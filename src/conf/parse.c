@@ -218,6 +218,12 @@ read_value(struct rv_conf_reader *reader, const struct rv_conf_key *key,
     case RV_CONF_TYPE_LISTENS:
         rv__conf_read_listens(reader, key, node, base);
         break;
+    case RV_CONF_TYPE_ZONES:
+        rv__conf_read_zones(reader, key, node, base);
+        break;
+    case RV_CONF_TYPE_ZONE_USES:
+        rv__conf_read_zone_uses(reader, key, node, base);
+        break;
     case RV_CONF_TYPE_SERVICES:
         read_services(reader, key, node);
         break;

@@ -21,6 +21,7 @@
 enum {
     RV_CONF_SERVICES_MAX = 1000,
     RV_CONF_LISTENS_MAX = 64, /* Of one service. */
+    RV_CONF_ZONES_MAX = 64,   /* Also of one service. */
     RV_CONF_WORDS_MAX = 4096, /* Of a command or an environment. */
 };
 
@@ -58,6 +59,12 @@ void rv__conf_read_environment(struct rv_conf_reader *reader,
 void rv__conf_read_listens(struct rv_conf_reader *reader,
                            const struct rv_conf_key *key,
                            const struct rv_conf_node *node, void *base);
+void rv__conf_read_zones(struct rv_conf_reader *reader,
+                         const struct rv_conf_key *key,
+                         const struct rv_conf_node *node, void *base);
+void rv__conf_read_zone_uses(struct rv_conf_reader *reader,
+                             const struct rv_conf_key *key,
+                             const struct rv_conf_node *node, void *base);
 
 /* Splits 'text' as a shell splits words, expanding nothing.  Gives the caller
  * a new '*wordsp', or NULL for no words.  -EINVAL with a sentence in 'why', or
@@ -74,6 +81,10 @@ void rv__conf_check_service(struct rv_conf_reader *reader,
                             struct rv_conf_place place);
 void rv__conf_check_all(struct rv_conf_reader *reader,
                         const struct rv_conf_node *root);
+
+/* What 'root' says of zones, and what services want of them. */
+void rv__conf_check_zones(struct rv_conf_reader *reader,
+                          const struct rv_conf_node *root);
 
 /* The place of 'key' in 'map', or 'place' if it is not there. */
 struct rv_conf_place rv__conf_place_of(const struct rv_conf_node *map,

@@ -10,6 +10,10 @@
 /* A year: more can only be a mistake. */
 #define YEAR_MS (INT64_C(365) * 86400000)
 
+/* The largest zone and the most members, as reeve/zone.h has them. */
+#define ZONE_SIZE    (INT64_C(60) << 30)
+#define ZONE_MEMBERS 1024
+
 /* The words of each choice, in the order of its enum. */
 static const char *const signals_choices[] = {"reeve", "nginx", NULL};
 static const char *const level_choices[] = {"off",  "emer", "err", "warn",
@@ -22,6 +26,7 @@ static const char *const restart_choices[] = {"always", "on-failure", "never",
                                               NULL};
 static const char *const on_failed_choices[] = {"retry", "exit", NULL};
 static const char *const stdin_choices[] = {"null", "listen", NULL};
+static const char *const access_choices[] = {"write", "read", NULL};
 static const char *const output_choices[] = {"inherit", "null", "file PATH",
                                              NULL};
 
@@ -41,6 +46,10 @@ static const char *const output_choices[] = {"inherit", "null", "file PATH",
   AT(RV_CONF_SERVICE ".limits", NAME, TYPE, rv_conf_service, MEMBER)
 #define LISTEN(NAME, TYPE, MEMBER) \
   AT(RV_CONF_LISTEN, NAME, TYPE, rv_conf_listen, MEMBER)
+#define ZONE(NAME, TYPE, MEMBER) \
+  AT(RV_CONF_ZONE, NAME, TYPE, rv_conf_zone, MEMBER)
+#define ZONE_USE(NAME, TYPE, MEMBER) \
+  AT(RV_CONF_ZONE_USE, NAME, TYPE, rv_conf_zone_use, MEMBER)
 
 const struct rv_conf_key rv__conf_keys[] = {
     {TOP("name", NAME, name),
@@ -60,6 +69,8 @@ const struct rv_conf_key rv__conf_keys[] = {
      .help = "The log of reeve itself."},
     {AT("", "limits", SECTION, rv_conf, name),
      .help = "The most that reeve itself uses."},
+    {TOP("zones", ZONES, zones),
+     .help = "Memory that workers share, by name."},
     {TOP("services", SERVICES, services), .flags = RV_CONF_REQUIRED,
      .help = "The services, by name; at least one."},
 
@@ -91,10 +102,31 @@ const struct rv_conf_key rv__conf_keys[] = {
      .min = 4096, .max = 64 << 20,
      .help = "How much of the log is kept in memory for `reeve logs`."},
 
+    {ZONE("size", SIZE, size_bytes), .flags = RV_CONF_REQUIRED, .min = 4096,
+     .max = ZONE_SIZE,
+     .help = "How much the zone holds, in whole pages of 4 KiB."},
+    {ZONE("max_size", SIZE, max_size_bytes), .fallback = "0", .max = ZONE_SIZE,
+     .help = "How far `size` may be raised while the zone is there. It costs "
+             "address space alone. 0 is `size`."},
+    {ZONE("tag", TEXT, tag),
+     .help = "Type and version of what the zone holds, up to 63 bytes: a "
+             "zone of another tag is never taken for this one."},
+    {ZONE("file", PATH, file),
+     .help = "A file that holds the zone, so that it is there again after a "
+             "stop and a start. Without it, memory."},
+    {ZONE("noreuse", BOOLEAN, noreuse), .fallback = "off",
+     .help = "Whether each reload gives a new, empty zone to a new "
+             "generation of all services that have it."},
+    {ZONE("members", INTEGER, members), .fallback = "64", .min = 1,
+     .max = ZONE_MEMBERS,
+     .help = "The most threads that have the zone attached for writing at "
+             "once, those of an old and a new generation counted both."},
+
     {SERVICE("command", COMMAND, command), .flags = RV_CONF_REQUIRED,
      .help = "The program and its arguments: a list of words, or one text "
              "that is split as a shell splits words, without expanding "
-             "anything. `{fd:NAME}` becomes the descriptor of a listen."},
+             "anything. `{fd:NAME}` becomes the descriptor of a listen, "
+             "`{zone:NAME}` that of a zone."},
     {SERVICE("workers", INTEGER, workers), .fallback = "1", .max = 4096,
      .word = "auto", .word_value = -1,
      .help = "How many processes; `auto` is one for each usable processor."},
@@ -104,9 +136,13 @@ const struct rv_conf_key rv__conf_keys[] = {
     {SERVICE("listen", LISTENS, listens),
      .help = "The sockets of the service: an address, or a list of addresses "
              "and mappings with the keys `listen[].*`."},
+    {SERVICE("zones", ZONE_USES, zones),
+     .help = "The zones that the workers get: a name, or a list of names and "
+             "mappings with the keys `zones[].*`."},
     {SERVICE("environment", ENVIRONMENT, environment),
      .help = "Variables for the workers, beside those that reeve got. "
-             "`{fd:NAME}` becomes the descriptor of a listen."},
+             "`{fd:NAME}` becomes the descriptor of a listen, `{zone:NAME}` "
+             "that of a zone."},
     {SERVICE("clear_environment", BOOLEAN, clear_environment),
      .fallback = "off",
      .help = "Whether workers get none of the variables that reeve got."},
@@ -223,6 +259,13 @@ const struct rv_conf_key rv__conf_keys[] = {
     {LISTEN("mode", OCTAL, mode), .max = 0777, .unset = -1,
      .help = "The mode of a unix socket's file. Without it, by the umask of "
              "reeve."},
+
+    {ZONE_USE("name", NAME, name), .flags = RV_CONF_REQUIRED,
+     .help = "Which of the configuration's zones."},
+    {ZONE_USE("access", SWITCH, is_read_only), .fallback = "write",
+     .choices = access_choices,
+     .help = "Whether workers may change the zone, or only read it: then the "
+             "kernel keeps them from more."},
 };
 
 const size_t rv__conf_n_keys = RV_ARRAY_SIZE(rv__conf_keys);

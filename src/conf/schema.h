@@ -46,6 +46,8 @@ enum rv_conf_type {
     RV_CONF_TYPE_ENVIRONMENT, /* char **: NAME=value */
     RV_CONF_TYPE_READY,       /* 'ready' and its probe, of a service */
     RV_CONF_TYPE_LISTENS,     /* 'listens' of a service */
+    RV_CONF_TYPE_ZONES,       /* a mapping of names to zones */
+    RV_CONF_TYPE_ZONE_USES,   /* 'zones' of a service */
     RV_CONF_TYPE_SECTION,     /* a mapping with keys of its own */
     RV_CONF_TYPE_SERVICES,    /* a mapping of names to services */
 };
@@ -75,8 +77,10 @@ extern const struct rv_conf_key rv__conf_keys[];
 extern const size_t rv__conf_n_keys;
 
 /* The sections below one, by their full name. */
-#define RV_CONF_SERVICE "services.*"
-#define RV_CONF_LISTEN  "services.*.listen.*"
+#define RV_CONF_SERVICE  "services.*"
+#define RV_CONF_LISTEN   "services.*.listen.*"
+#define RV_CONF_ZONE     "zones.*"
+#define RV_CONF_ZONE_USE "services.*.zones.*"
 
 /* The row of 'name' in 'section', or NULL. */
 const struct rv_conf_key *rv__conf_key_find(const char *section,

@@ -592,6 +592,9 @@ rv__conf_expected(const struct rv_conf_key *key,
         [RV_CONF_TYPE_ENVIRONMENT] =
             "a mapping of names to texts such as {A: b}",
         [RV_CONF_TYPE_LISTENS] = "an address such as 8080, or a list of them",
+        [RV_CONF_TYPE_ZONES] = "a mapping such as {sessions: {size: 8MiB}}",
+        [RV_CONF_TYPE_ZONE_USES] = "the name of a zone, or a list such as "
+                                   "[sessions, {name: limits, access: read}]",
         [RV_CONF_TYPE_SECTION] = "a mapping with the keys of this section",
         [RV_CONF_TYPE_SERVICES] = "a mapping such as {web: {command: "
                                   "[python3, app.py], listen: 8080}}",

@@ -114,7 +114,8 @@ rv__apply_conf(struct rv__master *master, struct rv_conf *conf,
             .generation = known_generation(known, service->name),
             .is_changed =
                 how == RV_POOL_ROLL
-                && (all_changed || is_named || is_changed(master, service)),
+                && (all_changed || is_named || is_changed(master, service)
+                    || rv__zones_are_fresh(master, service)),
         };
         n_changed += specs[i].is_changed;
     }
@@ -150,6 +151,7 @@ commit(struct rv__master *master)
         rv__apply_settings(master, master->conf->conf,
                            master->next_conf->conf);
         master->read_hash = master->next_read_hash;
+        rv__zones_commit(master);
         rv__conf_ref_put(master->conf);
         master->conf = master->next_conf;
         master->next_conf = NULL;
@@ -169,6 +171,7 @@ roll_back(struct rv__master *master, const struct rv_pool_action *action)
     rv__operation_rolled_back(master, rv_buf_string(&why));
     rv__conf_ref_put(master->next_conf);
     master->next_conf = NULL;
+    rv__zones_roll_back(master);
     rv_buf_deinit(&why);
 }
 
@@ -321,11 +324,16 @@ rv__apply(struct rv__master *master)
     run_pool(master);
     bool went = sweep(master);
     master->n_swept = rv_pool_n_slots(master->pool);
-    if (went || master->is_state_stale) {
+    bool is_due = went || master->is_state_stale;
+    if (is_due) {
         rv__sockets_collect(master);
     }
     if (master->is_state_stale) {
         rv__state_save(master);
+    }
+    if (is_due && !master->is_state_stale) {
+        /* Not before the stored state can do without them. */
+        rv__zones_collect(master);
     }
     rv__sockets_settle(master);
     arm_timer(master);

@@ -187,6 +187,56 @@ on_dump(struct rv_unixctl_call *call, void *context)
     rv_buf_deinit(&text);
 }
 
+/* The zone that the first argument names, or NULL with the call answered. */
+static struct rv__zone *
+zone_argument(struct rv_unixctl_call *call, struct rv__master *master)
+{
+    const char *name = rv_unixctl_call_arg(call, 0);
+    struct rv__zone *zone = rv__zone_find(master, name);
+    if (!zone) {
+        char text[128];
+        snprintf(text, sizeof text, "there is no zone \"%.64s\"", name);
+        rv_unixctl_reply_error(call, text);
+    }
+    return zone;
+}
+
+/* zone/fd NAME: where whoever may look into us finds the zone. */
+static void
+on_zone_fd(struct rv_unixctl_call *call, void *context)
+{
+    const struct rv__zone *zone = zone_argument(call, context);
+    if (zone) {
+        char text[64];
+        snprintf(text, sizeof text, "/proc/%d/fd/%d", (int)getpid(), zone->fd);
+        rv_unixctl_reply(call, text);
+    }
+}
+
+static void
+on_zone_resize(struct rv_unixctl_call *call, void *context)
+{
+    struct rv_error error;
+    int64_t bytes;
+    bool is_trimmed = rv_unixctl_call_n_args(call) == 3;
+    struct rv__zone *zone = zone_argument(call, context);
+    if (!zone) {
+        return;
+    }
+    if (rv_str_parse_size(rv_unixctl_call_arg(call, 1), &bytes)) {
+        rv_unixctl_reply_error(call, "the size must be one such as 64MiB");
+    } else if (is_trimmed && strcmp(rv_unixctl_call_arg(call, 2), "trimmed")) {
+        rv_unixctl_reply_error(call, "the third argument may only be "
+                                     "trimmed");
+    } else if (rv__zone_resize(zone, (uint64_t)bytes, is_trimmed, &error)) {
+        rv_unixctl_reply_error(call, error.text);
+    } else {
+        char text[RV_STR_SIZE];
+        rv_str_format_size((int64_t)zone->info.size_bytes, text);
+        rv_unixctl_reply(call, text);
+    }
+}
+
 /* logs [POSITION]: the lines kept since a position; in JSON with the position
  * to ask for next, which is how `reeve logs -f` follows. */
 static void
@@ -251,6 +301,8 @@ static const struct {
     {"reopen", "", 0, 0, on_reopen},
     {"dump", "", 0, 0, on_dump},
     {"logs", "[POSITION]", 0, 1, on_logs},
+    {"zone/fd", "NAME", 1, 1, on_zone_fd},
+    {"zone/resize", "NAME SIZE [trimmed]", 2, 3, on_zone_resize},
 #if RV_TEST_COMMANDS
     {"time/stop", "", 0, 0, on_time_stop},
     {"time/warp", "MS", 1, 1, on_time_warp},

@@ -21,6 +21,7 @@ static const char *const withheld[] = {
     "REEVE_SERVICE",    "REEVE_EXECUTABLE",
     "REEVE_GENERATION", "REEVE_PROBE_PORT",
     "WEB_CONCURRENCY",  "PORT",
+    "REEVE_ZONES",
 };
 
 struct builder {
@@ -112,29 +113,58 @@ number_of(const struct rv_conf_service *service, const char *name,
     return is_probe && has_probe ? 3 + n_listens - 1 : -1;
 }
 
-/* Adds 'string' with each {fd:NAME} replaced by its number. */
+/* The same for {zone:NAME}: zones come behind the sockets. */
+static int
+number_of_zone(const struct rv_conf_service *service, const char *name,
+               size_t length, int n_listens)
+{
+    for (size_t i = 0; i < service->n_zones; i++) {
+        const char *candidate = service->zones[i].name;
+        if (strlen(candidate) == length && !memcmp(candidate, name, length)) {
+            return 3 + n_listens + (int)i;
+        }
+    }
+    return -1;
+}
+
+/* The number that the braces at 'text' stand for, and how many bytes they
+ * have; -1: they are only text. */
+static int
+read_braces(const struct rv_conf_service *service, const char *text,
+            int n_listens, size_t *lengthp)
+{
+    static const char fd[] = "{fd:", zone[] = "{zone:";
+    bool is_zone = !strncmp(text, zone, sizeof zone - 1);
+    const char *end = strchr(text, '}');
+    if (!end || (!is_zone && strncmp(text, fd, sizeof fd - 1) != 0)) {
+        return -1;
+    }
+    const char *name = text + (is_zone ? sizeof zone : sizeof fd) - 1;
+    size_t length = (size_t)(end - name);
+    *lengthp = (size_t)(end + 1 - text);
+    return is_zone ? number_of_zone(service, name, length, n_listens)
+                   : number_of(service, name, length, n_listens);
+}
+
+/* Adds 'string' with each {fd:NAME} and {zone:NAME} replaced by its number. */
 static void
 add_expanded(struct builder *b, const struct rv_conf_service *service,
              const char *string, int n_listens)
 {
-    static const char opening[] = "{fd:";
     rv_buf_clear(&b->text);
     while (*string) {
-        const char *start = strstr(string, opening);
-        const char *end = start ? strchr(start, '}') : NULL;
-        const char *name = start ? start + strlen(opening) : NULL;
+        size_t n = strcspn(string, "{");
+        rv_buf_put(&b->text, string, n);
+        string += n;
+        size_t n_braces = 0;
         int number =
-            end ? number_of(service, name, (size_t)(end - name), n_listens)
-                : -1;
-        if (number < 0) {
-            size_t n = end ? (size_t)(end + 1 - string) : strlen(string);
-            rv_buf_put(&b->text, string, n);
-            string += n;
-            continue;
+            *string ? read_braces(service, string, n_listens, &n_braces) : -1;
+        if (number >= 0) {
+            rv_buf_printf(&b->text, "%d", number);
+            string += n_braces;
+        } else if (*string) {
+            rv_buf_put(&b->text, string++, 1);
         }
-        rv_buf_put(&b->text, string, (size_t)(start - string));
-        rv_buf_printf(&b->text, "%d", number);
-        string = end + 1;
     }
     b->rc = b->text.failed ? -ENOMEM : b->rc;
     add(b, rv_buf_string(&b->text));
@@ -161,6 +191,23 @@ add_listen(struct builder *b, const struct rv_conf_service *service,
     add_format(b, "LISTEN_FDNAMES=%s", rv_buf_string(&names));
     add(b, "LISTEN_PID=          ");
     rv_buf_deinit(&names);
+}
+
+static void
+add_zones(struct builder *b, const struct rv_conf_service *service,
+          int n_listens)
+{
+    if (!service->n_zones) {
+        return;
+    }
+    struct rv_buf zones;
+    rv_buf_init(&zones, 65536);
+    for (size_t i = 0; i < service->n_zones; i++) {
+        rv_buf_printf(&zones, "%s%s=%d", i ? "," : "", service->zones[i].name,
+                      3 + n_listens + (int)i);
+    }
+    add_format(b, "REEVE_ZONES=%s", rv_buf_string(&zones));
+    rv_buf_deinit(&zones);
 }
 
 static void
@@ -236,6 +283,7 @@ rv__program_build(const struct rv__worker *worker, int index,
         add(&b, "WATCHDOG_PID=          ");
     }
     add_listen(&b, service, n_listens);
+    add_zones(&b, service, n_listens);
     add_port(&b, worker);
     for (size_t i = 0; service->environment && service->environment[i]; i++) {
         add_expanded(&b, service, service->environment[i], n_listens);

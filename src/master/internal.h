@@ -4,6 +4,7 @@
  *   state.c      what a restarted master must know, as one stored memfd
  *   registry.c   the published copy of the worker table
  *   sockets.c    listening sockets
+ *   zones.c      memory that workers share
  *   launch.c     fork, and what happens in the child until exec
  *   environment.c  arguments and environment of a worker
  *   worker.c     a worker's process
@@ -33,6 +34,7 @@
 #include "pool/pool.h"
 #include "reeve/memory.h"
 #include "reeve/unixctl.h"
+#include "reeve/zone.h"
 
 enum {
     RV__TAIL_BYTES = 4096,     /* Kept of what a worker wrote last. */
@@ -102,6 +104,8 @@ struct rv__worker {
     bool is_told;            /* Was told to leave. */
     struct rv_timer holding; /* Waits for its queue before it is told. */
     struct rv__probe *probe;
+    struct rv__zone **zones; /* As its service names them. */
+    size_t n_zones;
     int launch_errno;
     char launch_step[32];
 };
@@ -120,6 +124,19 @@ struct rv__socket {
     int n_steered;   /* Group: new connections go to the first so many. */
     bool is_growing; /* Until the new indices' workers are ready. */
     bool is_wanted;  /* Scratch, while unwanted ones are collected. */
+};
+
+/* A zone, made by the configuration that first named it. */
+struct rv__zone {
+    struct rv_list node;      /* In rv__master.zones. */
+    struct rv_zone_info info; /* Ours; not read again from the zone. */
+    uint32_t number;          /* Tells zones of a name apart. */
+    char *file;               /* NULL: memory. */
+    int fd, read_fd;          /* 'read_fd' cannot write; -1: not needed yet. */
+    int n_workers;            /* That have it. */
+    bool is_current;          /* The committed configuration has it. */
+    bool is_next;             /* The one that is rolled to has it. */
+    bool is_wanted;           /* Scratch, while a configuration is opened. */
 };
 
 enum rv__operation_kind {
@@ -177,6 +194,7 @@ struct rv__master {
     bool is_state_stale;
 
     struct rv_list sockets;
+    struct rv_list zones;
     struct rv_list outputs;
     struct rv__output *standard_output, *log_output;
     struct rv_buf ring; /* The last lines, for `reeve logs`. */
@@ -217,9 +235,15 @@ struct rv__state_service {
     char name[RV_POOL_NAME];
     uint32_t generation;
 };
+struct rv__state_zone {
+    char name[RV_ZONE_NAME_BYTES];
+    uint32_t number;
+};
 struct rv__state {
     struct rv__state_service *services; /* Owned. */
     size_t n_services;
+    struct rv__state_zone *zones; /* Owned. */
+    size_t n_zones;
     bool is_paused, is_stopping;
 };
 /* Reads a stored state.  The caller owns '*confp'. */
@@ -268,6 +292,45 @@ void rv__socket_name(const struct rv__socket *s, int index,
 void rv__sockets_close_all(struct rv__master *master);
 int rv__conf_n_workers(const struct rv_conf_service *service);
 
+/* zones.c */
+/* Why zones are opened. */
+struct rv__zones_source {
+    bool is_reload;                /* `noreuse` makes fresh ones. */
+    bool may_grow;                 /* To what is configured. */
+    const struct rv__state *state; /* Of the last master; NULL: none. */
+};
+/* Opens, takes from the store, or keeps, what 'conf' wants; until rv__zones_commit these are the zones of the next configuration.  On
+ * failure closes what it opened. */
+int rv__zones_open(struct rv__master *master, const struct rv_conf *conf,
+                   const struct rv__zones_source *source,
+                   struct rv_error *error);
+/* The next configuration is the current one now. */
+void rv__zones_commit(struct rv__master *master);
+/* There is no next configuration any more. */
+void rv__zones_roll_back(struct rv__master *master);
+/* Closes what neither configuration nor a worker has. */
+void rv__zones_collect(struct rv__master *master);
+void rv__zones_close_all(struct rv__master *master);
+/* Whether a zone of the service is another one in the next configuration. */
+bool rv__zones_are_fresh(const struct rv__master *master,
+                         const struct rv_conf_service *service);
+/* Keeps the zones of the worker's service for it, until released. */
+int rv__zones_hold(struct rv__worker *worker);
+void rv__zones_release(struct rv__worker *worker);
+/* The descriptor for a worker; borrowed.  Negative errno. */
+int rv__zone_worker_fd(struct rv__zone *zone, bool is_read_only);
+/* The zone of that name in the committed configuration, or NULL. */
+struct rv__zone *rv__zone_find(const struct rv__master *master,
+                               const char *name);
+/* Makes it larger; or smaller, if 'is_trimmed' says that its tail is out of
+ * use. */
+int rv__zone_resize(struct rv__zone *zone, uint64_t size_bytes,
+                    bool is_trimmed, struct rv_error *error);
+/* What the store calls it. */
+void rv__zone_entry_name(const struct rv__zone *zone,
+                         char name[RV_KEEPER_NAME]);
+json_t *rv__zones_json(const struct rv__master *master);
+
 /* environment.c */
 struct rv__program {
     char **arguments;
@@ -292,6 +355,8 @@ struct rv__launch {
     const struct rv_conf_service *service;
     int listen_fds[128];
     int n_listens;
+    int zone_fds[64]; /* Behind the sockets. */
+    int n_zones;
     bool listen_as_stdin;
     int out_fd, err_fd; /* -1: /dev/null. */
     int go_fd;

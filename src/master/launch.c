@@ -72,6 +72,25 @@ collect_listens(struct rv__worker *worker, struct rv__launch *launch,
     return 0;
 }
 
+static int
+collect_zones(struct rv__worker *worker, struct rv__launch *launch,
+              struct rv_error *error)
+{
+    int rc = rv__zones_hold(worker);
+    if (rc) {
+        return rv_error_errno(error, rc, "zones");
+    }
+    for (size_t i = 0; i < worker->n_zones; i++) {
+        const struct rv_conf_zone_use *use = &worker->service->zones[i];
+        int fd = rv__zone_worker_fd(worker->zones[i], use->is_read_only);
+        if (fd < 0) {
+            return rv_error_errno(error, fd, "zone \"%s\"", use->name);
+        }
+        launch->zone_fds[launch->n_zones++] = fd;
+    }
+    return 0;
+}
+
 int
 rv__launch_prepare(struct rv__worker *worker, struct rv__launch *launch,
                    struct rv_error *error)
@@ -82,6 +101,9 @@ rv__launch_prepare(struct rv__worker *worker, struct rv__launch *launch,
     int rc = find_user(launch, error);
     if (!rc) {
         rc = collect_listens(worker, launch, error);
+    }
+    if (!rc) {
+        rc = collect_zones(worker, launch, error);
     }
     if (!rc) {
         int n = launch->n_listens - launch->listen_as_stdin;
@@ -151,16 +173,22 @@ place_standard(const struct rv__launch *launch, int floor, int report_fd)
 static int
 place_descriptors(struct rv__launch *launch)
 {
-    int floor = 3 + launch->n_listens;
+    int floor = 3 + launch->n_listens + launch->n_zones;
     int report_fd = move_up(launch->go_fd, floor, launch->go_fd);
     for (int i = 0; i < launch->n_listens; i++) {
         launch->listen_fds[i] =
             move_up(launch->listen_fds[i], floor, report_fd);
     }
+    for (int i = 0; i < launch->n_zones; i++) {
+        launch->zone_fds[i] = move_up(launch->zone_fds[i], floor, report_fd);
+    }
     place_standard(launch, floor, report_fd);
     int to = 3;
     for (int i = launch->listen_as_stdin; i < launch->n_listens; i++) {
         place(launch->listen_fds[i], to++, report_fd);
+    }
+    for (int i = 0; i < launch->n_zones; i++) {
+        place(launch->zone_fds[i], to++, report_fd);
     }
     syscall(SYS_close_range, to, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
     return report_fd;

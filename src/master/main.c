@@ -146,6 +146,20 @@ for_each_socket(struct rv__master *master, rv__stored_callback *callback,
     }
 }
 
+static void
+for_each_zone(struct rv__master *master, rv__stored_callback *callback,
+              void *context)
+{
+    struct rv_list *node;
+    RV_LIST_FOR_EACH (node, &master->zones) {
+        const struct rv__zone *zone =
+            RV_CONTAINER_OF(node, struct rv__zone, node);
+        char name[RV_KEEPER_NAME];
+        rv__zone_entry_name(zone, name);
+        callback(name, zone->fd, context);
+    }
+}
+
 void
 rv__master_for_each_stored(struct rv__master *master,
                            rv__stored_callback *callback, void *context)
@@ -154,6 +168,7 @@ rv__master_for_each_stored(struct rv__master *master,
     callback("registry", master->registry_fd, context);
     callback("control", master->control_fd, context);
     for_each_socket(master, callback, context);
+    for_each_zone(master, callback, context);
     for (int slot = 0; slot < master->max_workers; slot++) {
         const struct rv__worker *worker = master->workers[slot];
         char name[RV_KEEPER_NAME];
@@ -317,6 +332,11 @@ open_all(struct rv__master *master, const struct rv__state *state,
         rc = rv__sockets_open(master, conf, error);
     }
     if (!rc) {
+        struct rv__zones_source source = {.may_grow = is_cold, .state = state};
+        rc = rv__zones_open(master, conf, &source, error);
+    }
+    if (!rc) {
+        rv__zones_commit(master);
         int fd = rv__master_take_entry(master, "registry");
         rc = rv__registry_open(master, fd, error);
     }
@@ -487,6 +507,7 @@ close_all(struct rv__master *master)
     rv_timer_stop(&master->memory_timer);
     rv__control_close(master);
     rv__sockets_close_all(master);
+    rv__zones_close_all(master);
     if (master->conf) {
         rv__registry_close(master);
     }
@@ -512,6 +533,7 @@ prepare(struct rv__master *master, struct rv_error *error)
     master->control_fd = master->registry_fd = master->registry_file_fd =
         master->state_fd = master->signal_fd = -1;
     rv_list_init(&master->sockets);
+    rv_list_init(&master->zones);
     rv_list_init(&master->waiters);
     rv_list_init(&master->entries);
     rv_list_init(&master->exits);

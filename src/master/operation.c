@@ -167,11 +167,28 @@ rv__operation_start_failed(struct rv__master *master, const char *why)
     return true;
 }
 
+/* Opens what the workers of 'conf' are to get, or changes nothing. */
+static int
+open_for(struct rv__master *master, const struct rv_conf *conf, bool is_reload,
+         struct rv_error *error)
+{
+    struct rv__zones_source source = {.is_reload = is_reload,
+                                      .may_grow = is_reload};
+    int rc = rv__sockets_open(master, conf, error);
+    if (!rc) {
+        rc = rv__zones_open(master, conf, &source, error);
+        if (rc) {
+            rv__sockets_collect(master);
+        }
+    }
+    return rc;
+}
+
 /* Begins a roll to 'conf', which it consumes. */
 static int
-begin_roll(struct rv__master *master, struct rv_conf *conf, const char *named,
-           bool all, struct rv_unixctl_call *call, bool wait,
-           struct rv_error *error)
+begin_roll(struct rv__master *master, struct rv_conf *conf, bool is_reload,
+           const char *named, bool all, struct rv_unixctl_call *call,
+           bool wait, struct rv_error *error)
 {
     struct rv__conf_ref *ref = rv__conf_ref_create(conf);
     if (!ref) {
@@ -181,7 +198,7 @@ begin_roll(struct rv__master *master, struct rv_conf *conf, const char *named,
     /* First what is due already, so that no action of it is mistaken for one
      * of the roll that this one supersedes. */
     rv__apply(master);
-    int rc = rv__sockets_open(master, conf, error);
+    int rc = open_for(master, conf, is_reload, error);
     if (rc) {
         rv__conf_ref_put(ref);
         return rc;
@@ -288,7 +305,7 @@ rv__operation_reload(struct rv__master *master, const char *service,
      * compared with what was read last, not with what `scale` made of it. */
     uint64_t hash = rv__conf_hash(conf);
     bool all = !service && hash == master->read_hash;
-    rc = begin_roll(master, conf, service, all, call, wait, error);
+    rc = begin_roll(master, conf, true, service, all, call, wait, error);
     master->next_read_hash = hash;
     return rc;
 }
@@ -319,7 +336,7 @@ rv__operation_restart(struct rv__master *master, const char *service,
     if (rc) {
         return rv_error_errno(error, rc, "restart");
     }
-    rc = begin_roll(master, conf, service, !service, call, wait, error);
+    rc = begin_roll(master, conf, false, service, !service, call, wait, error);
     master->next_read_hash = master->read_hash;
     return rc;
 }

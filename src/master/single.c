@@ -33,12 +33,17 @@ static int
 open_sockets(struct rv__master *master, const struct rv_conf *conf,
              struct rv_error *error)
 {
+    struct rv__zones_source source = {.may_grow = true};
     rv_list_init(&master->sockets);
+    rv_list_init(&master->zones);
     rv_list_init(&master->entries);
     rv_list_init(&master->outputs);
     rv_keeper_client_init(&master->keeper, -1);
     int rc = rv_pool_create(conf->max_processes, 0, &master->pool);
-    return rc ? rc : rv__sockets_open(master, conf, error);
+    rc = rc ? rc : rv__sockets_open(master, conf, error);
+    rc = rc ? rc : rv__zones_open(master, conf, &source, error);
+    rv__zones_commit(master);
+    return rc;
 }
 
 /* Writes the program's output where ours goes, and gives it the go at once.
@@ -79,6 +84,8 @@ rv_master_run_single(const struct rv_master_options *options)
     }
     fprintf(stderr, "reeve: %s\n", error.text);
     rv__launch_free(&launch);
+    rv__zones_release(&worker);
+    rv__zones_close_all(master);
     rv__sockets_close_all(master);
     rv_pool_destroy(master->pool);
     rv_conf_destroy(conf);

@@ -8,6 +8,7 @@
  *     stopping 0
  *     paused 0
  *     service web 7
+ *     zone sessions 0
  *     ---
  *     ... the configuration as dumped ...
  */
@@ -44,6 +45,15 @@ write_head(struct rv__master *master, struct rv_buf *text)
         if (service && service->generation) {
             rv_buf_printf(text, "\nservice %s %" PRIu32, service->name,
                           service->generation);
+        }
+    }
+    struct rv_list *node;
+    RV_LIST_FOR_EACH (node, &master->zones) {
+        const struct rv__zone *zone =
+            RV_CONTAINER_OF(node, struct rv__zone, node);
+        if (zone->is_current) {
+            rv_buf_printf(text, "\nzone %s %" PRIu32, zone->info.name,
+                          zone->number);
         }
     }
     rv_buf_puts(text, separator);
@@ -91,12 +101,16 @@ read_line(struct rv__master *master, const char *line, int length,
           struct rv__state *state)
 {
     struct rv__state_service service;
+    struct rv__state_zone zone;
     int flag;
     uint64_t hash;
     if (sscanf(line, "service %64s %" SCNu32, service.name,
                &service.generation)
         == 2) {
         state->services[state->n_services++] = service;
+    } else if (sscanf(line, "zone %63s %" SCNu32, zone.name, &zone.number)
+               == 2) {
+        state->zones[state->n_zones++] = zone;
     } else if (sscanf(line, "paused %d", &flag) == 1) {
         state->is_paused = flag;
     } else if (sscanf(line, "stopping %d", &flag) == 1) {
@@ -121,11 +135,12 @@ read_head(struct rv__master *master, const char *text, const char *end,
     }
 }
 
+/* How many lines begin with 'key', or more. */
 static size_t
-count_services(const char *text)
+count_lines(const char *text, const char *key)
 {
     size_t n = 0;
-    for (const char *p = text; (p = strstr(p, "\nservice ")); p++) {
+    for (const char *p = text; (p = strstr(p, key)); p++) {
         n++;
     }
     return n;
@@ -135,6 +150,7 @@ void
 rv__state_deinit(struct rv__state *state)
 {
     free(state->services);
+    free(state->zones);
     *state = (struct rv__state){.services = NULL};
 }
 
@@ -146,9 +162,12 @@ parse_state(struct rv__master *master, const struct rv_buf *text,
     if (strncmp(rv_buf_string(text), magic, strlen(magic)) || !end) {
         return -EINVAL;
     }
-    state->services =
-        calloc(count_services(text->data) + 1, sizeof *state->services);
-    if (!state->services) {
+    state->services = calloc(count_lines(text->data, "\nservice ") + 1,
+                             sizeof *state->services);
+    state->zones =
+        calloc(count_lines(text->data, "\nzone ") + 1, sizeof *state->zones);
+    if (!state->services || !state->zones) {
+        rv__state_deinit(state);
         return -ENOMEM;
     }
     read_head(master, text->data, end, state);

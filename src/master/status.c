@@ -162,7 +162,8 @@ rv__status_json(struct rv__master *master)
                                                    : "running";
     int64_t age_ms = rv_loop_now(&master->loop) - master->started_ms;
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:{s:i}, s:{s:i, s:i, s:I}, s:o}",
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:{s:i}, s:{s:i, s:i, s:I}, s:o, "
+        "s:o}",
         "name", master->conf->conf->name, "version", RV_VERSION, "state",
         state, "configuration",
         master->source ? master->source : "command line", "roll_allowed_ms",
@@ -170,7 +171,8 @@ rv__status_json(struct rv__master *master)
         (json_int_t)stop_allowed_ms(master), "keeper_pid",
         (int)master->keeper_pid, "keeper", "pid", (int)master->keeper_pid,
         "master", "pid", (int)getpid(), "restarts", master->n_restarts,
-        "age_ms", (json_int_t)age_ms, "services", services);
+        "age_ms", (json_int_t)age_ms, "services", services, "zones",
+        rv__zones_json(master));
 }
 
 static void
@@ -256,11 +258,32 @@ service_text(const json_t *service, struct rv_buf *text)
     }
 }
 
+static void
+zone_text(const json_t *zone, struct rv_buf *text)
+{
+    char size[RV_STR_SIZE], max_size[RV_STR_SIZE];
+    size_t i;
+    json_t *service;
+    rv_str_format_size(number(zone, "size"), size);
+    rv_str_format_size(number(zone, "max_size"), max_size);
+    rv_buf_printf(text, "\nzone %s: %s of %s, %.1fM in use",
+                  string(zone, "name"), size, max_size,
+                  (double)number(zone, "memory_bytes") / 1048576.0);
+    if (*string(zone, "tag")) {
+        rv_buf_printf(text, ", tag %s", string(zone, "tag"));
+    }
+    json_array_foreach(json_object_get(zone, "services"), i, service)
+    {
+        rv_buf_printf(text, "%s%s", i ? ", " : ", for ",
+                      json_string_value(service));
+    }
+}
+
 void
 rv__status_text(struct rv__master *master, struct rv_buf *text)
 {
     json_t *status = rv__status_json(master);
-    json_t *service;
+    json_t *service, *zone;
     size_t i;
     char age[RV_STR_DURATION];
     format_age(number(json_object_get(status, "master"), "age_ms"), age);
@@ -276,5 +299,11 @@ rv__status_text(struct rv__master *master, struct rv_buf *text)
     {
         service_text(service, text);
     }
+    json_array_foreach(json_object_get(status, "zones"), i, zone)
+    {
+        zone_text(zone, text);
+    }
+    rv_buf_puts(text,
+                json_array_size(json_object_get(status, "zones")) ? "\n" : "");
     json_decref(status);
 }

@@ -282,6 +282,7 @@ rv__worker_destroy(struct rv__worker *worker)
     rv_fd_close(&worker->launch_fd);
     rv__probe_destroy(worker->probe);
     rv_buf_deinit(&worker->tail);
+    rv__zones_release(worker);
     rv__conf_ref_put(worker->conf);
     master->workers[worker->slot] = NULL;
     free(worker);
@@ -440,6 +441,9 @@ rv__worker_adopt(struct rv__master *master, int slot, pid_t pid,
     worker->pid = pid;
     worker->start_time = start_time;
     rv__streams_adopt(worker);
+    if (worker->service && rv__zones_hold(worker)) {
+        rv_log_debug("%s has zones that nobody else has", worker->name);
+    }
     int rc = watch_process(worker);
     if (rc) {
         rv__worker_destroy(worker);

@@ -102,7 +102,8 @@ take(struct rv_zone *zone, uint32_t index)
         mark_taken(zone, member);
     }
     __atomic_store_n(&member->pid_namespace, namespace, __ATOMIC_RELAXED);
-    member->n_attached++;
+    __atomic_store_n(&member->n_attached, member->n_attached + 1,
+                     __ATOMIC_RELAXED);
     zone->member = member;
     zone->index = index;
     rv__slab_open(zone);
@@ -142,9 +143,8 @@ rv__member_is_living(const struct rv_zone *zone, uint32_t tid)
     return false;
 }
 
-/* 1 when the slot was that of a dead member. */
-static int
-heal_slot(struct rv_zone *zone, uint32_t index)
+int
+rv__member_heal(struct rv_zone *zone, uint32_t index)
 {
     struct rv__member *member = rv__member_of(zone, index);
     if (member == zone->member) {
@@ -172,7 +172,7 @@ rv_zone_heal(struct rv_zone *zone)
     }
     int n = 0;
     for (uint32_t i = 0; i < zone->mapping->geometry.n_members; i++) {
-        n += heal_slot(zone, i);
+        n += rv__member_heal(zone, i);
     }
     return n;
 }

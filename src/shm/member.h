@@ -16,6 +16,10 @@ int rv__member_take(struct rv_zone *zone) RV_MUST_CHECK;
 /* Gives the slot of 'zone' back; no transaction is open. */
 void rv__member_release(struct rv_zone *zone);
 
+/* Puts slot 'index' in order and frees it, if its member died: 1, else 0.
+ * Never in a transaction; may wait for locks. */
+int rv__member_heal(struct rv_zone *zone, uint32_t index);
+
 /* Whether some slot is that of thread 'tid', alive. */
 bool rv__member_is_living(const struct rv_zone *zone, uint32_t tid);
 

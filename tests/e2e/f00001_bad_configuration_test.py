@@ -289,3 +289,62 @@ def test_json_is_yaml(reeve):
     made.write_config(json.dumps({"services": {"web": {"command": {}}}}))
     status, said = complaint(made, "check")
     assert status == CONFIGURATION and "command" in said
+
+
+ZONES = {
+    "unknown zone": (
+        "zones: {sessions: {size: 8MiB}}\nservices:\n  web:\n"
+        "    command: sleep 9\n    zones: [session]\n",
+        [":5:13:", "`session`", "did you mean `sessions`"]),
+    "no size": (
+        "zones:\n  a: {tag: x}\nservices: {web: {command: sleep 9}}\n",
+        [":2:3:", "`size` is missing"]),
+    "larger than it may be": (
+        "zones:\n  a:\n    size: 8MiB\n    max_size: 4MiB\n"
+        "services: {web: {command: sleep 9}}\n",
+        [":4:15:", "`max_size` (4MiB) is less than `size` (8MiB)"]),
+    "one file twice": (
+        "zones:\n  a: {size: 8MiB, file: x}\n  b: {size: 8MiB, file: ./x}\n"
+        "services: {web: {command: sleep 9}}\n",
+        [":3:25:", "zone `a`"]),
+    "one name twice": (
+        "zones:\n  a: {size: 8MiB}\n  a: {size: 8MiB}\n"
+        "services: {web: {command: sleep 9}}\n", [":3:3:", '"a"']),
+    "one zone twice": (
+        "zones: {a: {size: 8MiB}}\nservices:\n  web:\n"
+        "    command: sleep 9\n    zones: [a, {name: a, access: read}]\n",
+        [":5:23:", "`a` twice"]),
+    "in braces": (
+        "zones: {a: {size: 8MiB}}\nservices:\n  web:\n"
+        "    command: [sleep, '{zone:b}']\n    zones: a\n",
+        [":4:22:", "`{zone:b}`", "`{zone:a}`"]),
+}
+
+
+@pytest.mark.parametrize("what", ZONES)
+def test_bad_zones(reeve, what):
+    text, parts = ZONES[what]
+    made = reeve(text)
+    status, said = complaint(made, "check")
+    assert status == CONFIGURATION, said
+    for part in (str(made.config_path), *parts):
+        assert part in said, said
+    assert len(said.splitlines()) == 1, said
+
+
+def test_bad_zones_in_a_reload(reeve, port):
+    made = reeve(service(port))
+    made.start()
+    before = made.pids()
+    made.write_config(ZONES["unknown zone"][0])
+    done = made.cli("reload")
+    assert done.returncode == 1 and "nothing changed" in done.stderr
+    assert "`session`" in done.stderr
+    assert made.pids() == before
+    # A file that nobody can make.
+    config = service(port)
+    config["zones"] = {"a": {"size": "8MiB", "file": "/proc/nothing/a"}}
+    made.write_config(config)
+    done = made.cli("reload")
+    assert done.returncode == 1 and "/proc/nothing/a" in done.stderr
+    assert made.pids() == before

@@ -25,6 +25,7 @@ static const struct {
     {"test-serve", "[OPTION...] NAME...", 1, -1, test_serve},
     {"test-session", "[OPTION...] REMOTE...", 1, -1, test_session},
     {"test-unix-socket", "NAME [OTHER-NAME]", 0, -1, test_unix_socket},
+    {"test-zone", "ZONE [read]", 1, 2, test_zone},
 };
 
 void

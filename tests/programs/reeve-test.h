@@ -20,6 +20,7 @@ reeve_test_command test_reconnect;
 reeve_test_command test_serve;
 reeve_test_command test_session;
 reeve_test_command test_unix_socket;
+reeve_test_command test_zone;
 
 /* Ends the program with status 1 after "reeve-test: " and the text, behind
  * all that was printed before. */

@@ -282,6 +282,46 @@ START_TEST(sockets)
 }
 END_TEST
 
+START_TEST(zones)
+{
+    struct rv_conf *conf = parse(
+        "zones:\n"
+        "  sessions: {size: 8MiB}\n"
+        "  limits: {size: 1M, max_size: 2M, tag: v1, file: l, members: 9}\n"
+        "  rates: {size: 5000, noreuse: on}\n"
+        "services:\n"
+        "  a: {command: x, zones: sessions}\n"
+        "  b: {command: x, zones: [limits, {name: rates, access: read}]}\n"
+        "  c: {command: x, zones: {name: rates}}\n");
+    ck_assert_uint_eq(conf->n_zones, 3);
+    const struct rv_conf_zone *zone = rv_conf_find_zone(conf, "sessions");
+    ck_assert_int_eq(zone->size_bytes, 8 << 20);
+    ck_assert_int_eq(zone->max_size_bytes, 8 << 20);
+    ck_assert_int_eq(zone->members, 64);
+    ck_assert_ptr_null(zone->tag);
+    ck_assert_ptr_null(zone->file);
+    ck_assert(!zone->noreuse);
+    zone = rv_conf_find_zone(conf, "limits");
+    ck_assert_int_eq(zone->max_size_bytes, 2 << 20);
+    ck_assert_int_eq(zone->members, 9);
+    ck_assert_str_eq(zone->tag, "v1");
+    ck_assert_str_eq(zone->file, "/base/l");
+    ck_assert(rv_conf_find_zone(conf, "rates")->noreuse);
+    ck_assert_ptr_null(rv_conf_find_zone(conf, "rate"));
+    const struct rv_conf_service *b = rv_conf_find_service(conf, "b");
+    ck_assert_uint_eq(b->n_zones, 2);
+    ck_assert_str_eq(b->zones[0].name, "limits");
+    ck_assert(!b->zones[0].is_read_only);
+    ck_assert_str_eq(b->zones[1].name, "rates");
+    ck_assert(b->zones[1].is_read_only);
+    ck_assert(!rv_conf_find_service(conf, "c")->zones[0].is_read_only);
+    char *text = dump(conf);
+    expect_fixed_point(text);
+    free(text);
+    rv_conf_destroy(conf);
+}
+END_TEST
+
 START_TEST(environments)
 {
     struct rv_conf *conf = parse_service(
@@ -622,7 +662,7 @@ main(void)
         RV_TEST(strange_strings),   RV_TEST(dumps_are_fixed_points),
         RV_TEST(dumps_one_service), RV_TEST(dump_without_room),
         RV_TEST(reads_files),       RV_TEST(refuses_files),
-        RV_TEST(describes_itself),
+        RV_TEST(describes_itself),  RV_TEST(zones),
     };
     return rv_test_run("conf", tests, RV_ARRAY_SIZE(tests));
 }

@@ -409,6 +409,88 @@ START_TEST(fd_names)
 }
 END_TEST
 
+/* The zone `z` with the 'keys' in its braces, for nobody. */
+static void
+expect_in_zone(const char *keys, const char *words)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+             "zones: {z: {%s}}\nservices: {w: {command: x}}\n", keys);
+    char *lines = errors_of(text, strlen(text));
+    ck_assert_msg(strstr(lines, words) != NULL, "%s\ngave\n%s", keys, lines);
+    ck_assert_msg(strpbrk(lines, ";?") != NULL, "%s", lines);
+    ck_assert_msg(!strncmp(lines, "t.yaml:1:", 9), "%s", lines);
+    ck_assert_ptr_eq(strchr(lines, '\n'), lines + strlen(lines) - 1);
+    free(lines);
+}
+
+START_TEST(zones)
+{
+    static const char *const cases[][2] = {
+        {"", "`size` is missing"},
+        {"size: 4095", "at least 4KiB and at most 60GiB"},
+        {"size: 61G", "at least 4KiB and at most 60GiB"},
+        {"size: 8M, max_size: 4M", "`max_size` (4MiB) is less than `size`"},
+        {"size: 8M, max_size: 1", "`max_size` (1) is less than `size` (8MiB)"},
+        {"size: 8M, sise: 4M", "did you mean `size`?"},
+        {"size: 8M, tag: 1234567890123456789012345678901234567890123456789012"
+         "345678901234",
+         "`tag` has 64 bytes; use at most 63"},
+        {"size: 8M, members: 0", "from 1 to 1024"},
+        {"size: 8M, members: 1025", "from 1 to 1024"},
+        {"size: 8M, file: x, noreuse: on", "throws away what `file`"},
+        {"size: 8M, noreuse: perhaps", "`on` or `off`"},
+    };
+    for (size_t i = 0; i < RV_ARRAY_SIZE(cases); i++) {
+        expect_in_zone(cases[i][0], cases[i][1]);
+    }
+    expect("zones: {a/b: {size: 4K}, c: 4K, d: }\n"
+           "services: {w: {command: x}}\n",
+           "t.yaml:1:9: \"a/b\" is no name for a zone; use at most 63 "
+           "letters, digits, `.`, `_` and `-`, the first neither `.` nor "
+           "`-`\n"
+           "t.yaml:1:29: the zone `c` is \"4K\"; write a mapping with at "
+           "least `size`\n"
+           "t.yaml:1:33: the zone `d` is nothing; write a mapping with at "
+           "least `size`\n");
+    expect("zones:\n  a: {size: 4K, file: x}\n"
+           "  b: {size: 4K, file: /base/x}\n"
+           "services: {w: {command: x}}\n",
+           "t.yaml:3:23: the file is already that of the zone `a`; give one "
+           "of them another\n");
+}
+END_TEST
+
+START_TEST(zones_of_services)
+{
+    static const char *const cases[][2] = {
+        {"zones: z", "there is no zone `z`; add it to `zones` at the top"},
+        {"zones: [[z]]", "`zones` is a list"},
+        {"zones: {name: z, acces: read}", "did you mean `access`?"},
+        {"zones: {access: read}", "`name` is missing"},
+        {"zones: {name: z, access: reed}", "did you mean `read`?"},
+        {"environment: {REEVE_ZONES: a=1}", "reeve itself sets"},
+        {"environment: {A: '{zone:z}'}", "and the service has none"},
+        {"environment: {A: '{zone:z'}", "no closing brace"},
+    };
+    for (size_t i = 0; i < RV_ARRAY_SIZE(cases); i++) {
+        expect_in_service(cases[i][0], cases[i][1]);
+    }
+    expect("zones: {sessions: {size: 4K}}\n"
+           "services:\n  web:\n    command: x\n"
+           "    zones: [sessions, {name: sessions, access: read}, session]\n",
+           "t.yaml:5:30: the service has the zone `sessions` twice; remove "
+           "one of them\n"
+           "t.yaml:5:55: there is no zone `session`; did you mean "
+           "`sessions`?\n");
+    expect("zones: {sessions: {size: 4K}}\n"
+           "services:\n  web:\n    command: [x, '{zone:session}']\n"
+           "    zones: sessions\n",
+           "t.yaml:4:18: `{zone:session}` names no zone of the service; did "
+           "you mean `{zone:sessions}`?\n");
+}
+END_TEST
+
 START_TEST(names)
 {
     expect("name: .x\nservices: {w: {command: x}}\n",
@@ -451,6 +533,8 @@ main(void)
         RV_TEST(same_address_in_two_services),
         RV_TEST(combinations),
         RV_TEST(fd_names),
+        RV_TEST(zones),
+        RV_TEST(zones_of_services),
         RV_TEST(names),
         RV_TEST(one_line_each),
     };
