@@ -2,10 +2,11 @@
  *
  * Room: shm.
  *
- * A "thing" is an object or a run of pages in use.  It is named by a number
- * of 32 bits: (page << 8 | object), the object being 0 for a run.  That is
- * also the index of its state, for every page has 256 of those, and a chunk,
- * whatever its pages, has no more objects.
+ * A "thing" is an object or a run of pages in use.  It is named by where it
+ * begins, in units of 16 bytes of the heap: 256 a page, so that (thing >> 8) is
+ * its page, and 32 bits are enough.  That is also the index of its state, one
+ * of 256 a page, so that a free finds it without knowing the size of the
+ * object; states of units in which nothing begins are 0.
  *
  *     the page map    knows which pages are free, in runs     (pages.h)
  *     28 shelves      know the chunks of a size               (shelf.h)

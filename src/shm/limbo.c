@@ -32,6 +32,7 @@ home_of(const struct rv_zone *zone, uint32_t thing)
     case RV__PAGE_RUN:
         return OF_THE_MAP;
     case RV__PAGE_CHUNK:
+    case RV__PAGE_PART:
         return RV_MIN(rv__tag_class(tag), (uint32_t)OF_NOBODY);
     default:
         return OF_NOBODY;

@@ -14,17 +14,14 @@
  */
 #include "shm/shelf.h"
 
-#include <string.h>
-
 #include "shm/limbo.h"
 
 /* clang-format off */
-#define INVERSE(UNITS) (((1 << RV__INVERSE_BITS) + (UNITS) - 1) / (UNITS))
 #define KEEP(BYTES) ((BYTES) <= 512 ? 62 : 62 * 512 / (BYTES) < 16 \
                                                ? 16 : 62 * 512 / (BYTES))
 #define CLASS(BYTES, PAGES)                                             \
     {(BYTES) / RV__UNIT_BYTES, (PAGES) * RV_ZONE_PAGE_BYTES / (BYTES),  \
-     PAGES, KEEP(BYTES), INVERSE((BYTES) / RV__UNIT_BYTES)}
+     PAGES, KEEP(BYTES)}
 /* clang-format on */
 
 const struct rv__class rv__classes[RV_SLAB_CLASSES] = {
@@ -36,6 +33,23 @@ const struct rv__class rv__classes[RV_SLAB_CLASSES] = {
     CLASS(1280, 3), CLASS(1536, 3), CLASS(1792, 4), CLASS(2048, 4),
     CLASS(2560, 5), CLASS(3072, 6), CLASS(3584, 7), CLASS(4096, 8),
 };
+
+/* clang-format off */
+#define TWICE(...) __VA_ARGS__, __VA_ARGS__
+#define X4(CLASS) TWICE(TWICE(CLASS))
+#define X8(CLASS) TWICE(X4(CLASS))
+#define X16(CLASS) TWICE(X8(CLASS))
+#define X32(CLASS) TWICE(X16(CLASS))
+
+const uint8_t rv__class_of_units[RV__PAGE_UNITS] = {
+    0, 1, 2, 3, 4, 5, 6, 7,
+    TWICE(8), TWICE(9), TWICE(10), TWICE(11),
+    X4(12), X4(13), X4(14), X4(15),
+    X8(16), X8(17), X8(18), X8(19),
+    X16(20), X16(21), X16(22), X16(23),
+    X32(24), X32(25), X32(26), X32(27),
+};
+/* clang-format on */
 
 static struct rv__shelf *
 shelf_of(const struct rv_zone *zone, uint32_t size_class)
@@ -60,7 +74,8 @@ set_state(struct rv_zone *zone, uint32_t thing, uint8_t state)
 static bool
 is_chunk(const struct rv_zone *zone, uint32_t page, uint32_t size_class)
 {
-    if (page >= zone->slab.max_pages) {
+    if ((uint64_t)page + rv__classes[size_class].n_pages
+        > zone->slab.max_pages) {
         return false;
     }
     uint64_t tag = rv__page_tag(zone, page);
@@ -196,35 +211,21 @@ find_chunk(const struct rv_zone *zone, uint32_t size_class, bool of_any)
     return 0;
 }
 
-/* Eight states, of which bit 7 of each byte tells that it is FREE. */
-static uint64_t
-free_among(const uint8_t *states)
-{
-    uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
-    uint64_t word;
-    memcpy(&word, states, sizeof word);
-    return ~(((word & low) + low) | word | low);
-}
-
 /* Holds up to 'n' free objects of the chunk, at items[] of the caller's
  * magazine; returns how many. */
 static uint32_t
 hold_free(struct rv_zone *zone, uint32_t page, uint32_t size_class, uint32_t n,
           uint32_t *items)
 {
-    uint32_t n_objects = rv__classes[size_class].n_objects;
+    const struct rv__class *sizes = &rv__classes[size_class];
+    uint32_t thing = page * RV__PAGE_UNITS;
     uint32_t n_held = 0;
-    for (uint32_t i = 0; i < n_objects && n_held < n; i += 8) {
-        uint32_t first = page << 8 | i;
-        uint64_t is_free = free_among(&zone->slab.states[first]);
-        for (; is_free && n_held < n; is_free &= is_free - 1) {
-            uint32_t j = (uint32_t)__builtin_ctzll(is_free) / 8;
-            if (i + j >= n_objects) {
-                break;
-            }
-            set_state(zone, first + j, RV__THING_HELD);
-            items[n_held++] = first + j;
+    for (uint32_t i = 0; i < sizes->n_objects && n_held < n; i++) {
+        if (zone->slab.states[thing] == RV__THING_FREE) {
+            set_state(zone, thing, RV__THING_HELD);
+            items[n_held++] = thing;
         }
+        thing += sizes->units;
     }
     return n_held;
 }
@@ -323,14 +324,30 @@ rv__shelf_fetch(struct rv_zone *zone, uint32_t size_class, uint32_t n)
 
 /* ----------------------------------------------------------- putting back */
 
+/* The first page of the chunk that has the object 'thing' of the class, or
+ * UINT32_MAX: there is none. */
+static uint32_t
+chunk_of(const struct rv_zone *zone, uint32_t thing, uint32_t size_class)
+{
+    uint32_t page = thing / RV__PAGE_UNITS;
+    if (page >= zone->slab.max_pages) {
+        return UINT32_MAX;
+    }
+    uint64_t tag = rv__page_tag(zone, page);
+    bool is_object = rv__tag_kind(tag) >= RV__PAGE_CHUNK
+                     && rv__is_object(thing, tag)
+                     && rv__tag_behind(tag) <= page;
+    page -= rv__tag_behind(tag);
+    return is_object && is_chunk(zone, page, size_class) ? page : UINT32_MAX;
+}
+
 void
 rv__shelf_put(struct rv_zone *zone, uint32_t size_class, uint32_t thing)
 {
     struct rv__shelf *shelf = shelf_of(zone, size_class);
     const struct rv__class *sizes = &rv__classes[size_class];
-    uint32_t page = thing >> 8;
-    if (!is_chunk(zone, page, size_class) || (thing & 255) >= sizes->n_objects
-        || zone->slab.states[thing] != RV__THING_HELD) {
+    uint32_t page = chunk_of(zone, thing, size_class);
+    if (page == UINT32_MAX || zone->slab.states[thing] != RV__THING_HELD) {
         rv__tx_fail(zone, -EUCLEAN);
         return;
     }

@@ -53,24 +53,40 @@ struct rv__class {
     uint16_t n_objects; /* A chunk. */
     uint16_t n_pages;   /* A chunk. */
     uint16_t n_keep;    /* A member keeps up to so many. */
-    uint32_t inverse;   /* 2^20 / units, rounded up. */
 };
 
 enum {
-    RV__UNIT_BYTES = 16,
-    RV__INVERSE_BITS = 20,
+    RV__UNIT_BITS = 4,
+    RV__UNIT_BYTES = 1 << RV__UNIT_BITS,
+    RV__PAGE_UNITS = RV_ZONE_PAGE_BYTES / RV__UNIT_BYTES,
     RV__CHUNK_PAGES = 8, /* At most. */
 };
 
 extern const struct rv__class rv__classes[RV_SLAB_CLASSES];
 
-/* The class of 1 to 4096 bytes: linear up to 128, then four a doubling. */
+/* Whether an object can begin at 'thing', which lies in a page with 'tag', one
+ * of a chunk's. */
+static inline bool
+rv__is_object(uint32_t thing, uint64_t tag)
+{
+    if (rv__tag_class(tag) >= RV_SLAB_CLASSES) {
+        return false;
+    }
+    const struct rv__class *sizes = &rv__classes[rv__tag_class(tag)];
+    uint32_t units =
+        rv__tag_behind(tag) * RV__PAGE_UNITS + thing % RV__PAGE_UNITS;
+    return units % sizes->units == 0
+           && units / sizes->units < sizes->n_objects;
+}
+
+/* The class of 1 to 4096 bytes: linear up to 128, then four a doubling.  A
+ * table, for to find the highest bit takes longer on many processors. */
+extern const uint8_t rv__class_of_units[RV__PAGE_UNITS];
+
 static inline uint32_t
 rv__class_of(size_t bytes)
 {
-    uint32_t top = (uint32_t)bytes - 1;
-    uint32_t log = 31 - (uint32_t)__builtin_clz(top | 64);
-    return (log - 6) * 4 + (top >> (log - 2));
+    return rv__class_of_units[(bytes - 1) / RV__UNIT_BYTES];
 }
 
 /* ------------------------------------------------------------ transactions */

@@ -20,7 +20,6 @@
 struct found {
     uint32_t thing;
     uint32_t size_class; /* RV__MAGAZINE_RUNS: a run. */
-    size_t bytes;
 };
 
 static struct rv__magazine *
@@ -79,11 +78,14 @@ is_short(const struct rv_zone *zone, const uint64_t *place)
            && offset % sizeof *place == 0;
 }
 
-static inline struct rv__change
-entry(const char *base, const void *place, uint64_t width, uint64_t old)
+static inline void
+write_entry(struct rv__change *change, const char *base, const void *place,
+            uint64_t width, uint64_t old)
 {
     uint64_t offset = (uint64_t)((const char *)place - base);
-    return (struct rv__change){offset << RV__WHERE_SHIFT | width, old};
+    __atomic_store_n(&change->where, offset << RV__WHERE_SHIFT | width,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&change->old, old, __ATOMIC_RELAXED);
 }
 
 /* Moves a thing between a magazine and a place, in a private transaction of
@@ -97,9 +99,9 @@ move_alone(struct rv_zone *zone, uint64_t *word, uint64_t new_word,
     const char *base = zone->base;
     struct rv__log *log = &zone->member->log;
     uint8_t *state = &zone->slab.states[thing];
-    log->changes[0] = entry(base, word, sizeof *word, *word);
-    log->changes[1] = entry(base, state, sizeof *state, old_state);
-    log->changes[2] = entry(base, place, sizeof *place, *place);
+    write_entry(&log->changes[0], base, word, sizeof *word, *word);
+    write_entry(&log->changes[1], base, state, sizeof *state, old_state);
+    write_entry(&log->changes[2], base, place, sizeof *place, *place);
     rv__barrier();
     __atomic_store_n(&log->head, 3, __ATOMIC_RELAXED);
     rv__barrier();
@@ -131,12 +133,9 @@ hand_out(struct rv_zone *zone, uint32_t which, uint32_t i)
 }
 
 static inline uint64_t
-offset_of_object(const struct rv_zone *zone, uint32_t thing,
-                 uint32_t size_class)
+offset_of(const struct rv_zone *zone, uint32_t thing)
 {
-    uint64_t begin = (uint64_t)(thing >> 8) * RV_ZONE_PAGE_BYTES;
-    uint32_t units = (thing & 255) * rv__classes[size_class].units;
-    return zone->slab.heap + begin + (uint64_t)units * RV__UNIT_BYTES;
+    return zone->slab.heap + (uint64_t)thing * RV__UNIT_BYTES;
 }
 
 /* In a transaction: an object from those in the hands. */
@@ -154,7 +153,7 @@ take_object(struct rv_zone *zone, uint32_t size_class, uint64_t *offsetp)
         return fail(zone, -EUCLEAN);
     }
     hand_out(zone, size_class, i);
-    *offsetp = offset_of_object(zone, thing, size_class);
+    *offsetp = offset_of(zone, thing);
     return zone->failure;
 }
 
@@ -169,8 +168,7 @@ take_run(struct rv_zone *zone, uint32_t n_pages, uint64_t *offsetp)
         uint32_t thing = runs->items[i];
         if (rv__is_run(zone, thing, n_pages)) {
             hand_out(zone, RV__MAGAZINE_RUNS, i);
-            *offsetp =
-                zone->slab.heap + (uint64_t)(thing >> 8) * RV_ZONE_PAGE_BYTES;
+            *offsetp = offset_of(zone, thing);
             return zone->failure;
         }
     }
@@ -285,8 +283,7 @@ rv_slab_alloc(struct rv_zone *zone, size_t bytes, uint64_t *place)
         return fail(zone, -EUCLEAN);
     }
     move_alone(zone, &magazine->word, magazine->word + RV__MAGAZINE_ALLOC - 1,
-               thing, RV__THING_HELD, place,
-               offset_of_object(zone, thing, size_class));
+               thing, RV__THING_HELD, place, offset_of(zone, thing));
     return 0;
 }
 
@@ -319,66 +316,46 @@ rv_slab_alloc_aligned(struct rv_zone *zone, size_t bytes, size_t alignment,
 
 /* ---------------------------------------------------------------- finding */
 
-/* The object that begins at 'at' bytes of the heap, in a page of a chunk. */
-static inline int
-find_object(uint64_t at, uint64_t tag, struct found *found)
-{
-    uint32_t page = (uint32_t)(at / RV_ZONE_PAGE_BYTES);
-    uint32_t behind = rv__tag_behind(tag);
-    uint32_t size_class = rv__tag_class(tag);
-    if (__builtin_expect(size_class >= RV_SLAB_CLASSES, 0)
-        || __builtin_expect(behind >= RV__CHUNK_PAGES || behind > page, 0)) {
-        return -EUCLEAN;
-    }
-    const struct rv__class *sizes = &rv__classes[size_class];
-    uint32_t head = page - behind;
-    uint32_t within = (uint32_t)(at - (uint64_t)head * RV_ZONE_PAGE_BYTES);
-    uint32_t units = within / RV__UNIT_BYTES;
-    uint32_t i = units * sizes->inverse >> RV__INVERSE_BITS;
-    if (__builtin_expect(i * sizes->units * RV__UNIT_BYTES != within, 0)
-        || __builtin_expect(i >= sizes->n_objects, 0)) {
-        return -EFAULT;
-    }
-    found->thing = head << 8 | i;
-    found->size_class = size_class;
-    found->bytes = (size_t)sizes->units * RV__UNIT_BYTES;
-    return 0;
-}
-
-/* The run that begins at 'at' bytes of the heap. */
-static int
-find_run(uint64_t at, uint64_t tag, struct found *found)
+/* Why nothing used begins where 'thing' would, in a page with 'tag'. */
+static __attribute__((noinline)) int
+why_not_used(const struct rv_zone *zone, uint32_t thing, uint64_t tag)
 {
     uint32_t kind = rv__tag_kind(tag);
-    if (at % RV_ZONE_PAGE_BYTES
-        || (kind != RV__PAGE_RUN && kind != RV__PAGE_FREE)) {
-        return -EFAULT;
+    bool can_begin =
+        kind >= RV__PAGE_CHUNK
+            ? rv__is_object(thing, tag)
+            : thing % RV__PAGE_UNITS == 0
+                  && (kind == RV__PAGE_RUN || kind == RV__PAGE_FREE);
+    uint8_t state =
+        __atomic_load_n(&zone->slab.states[thing], __ATOMIC_RELAXED);
+    if (state >= RV__THING_USED) {
+        return -EUCLEAN;
     }
-    found->thing = (uint32_t)(at / RV_ZONE_PAGE_BYTES) << 8;
-    found->size_class = RV__MAGAZINE_RUNS;
-    found->bytes = (size_t)rv__tag_n(tag) * RV_ZONE_PAGE_BYTES;
-    return 0;
+    return can_begin ? -EALREADY : -EFAULT;
 }
 
 /* What is used and begins at 'offset'. */
-static inline int
+static inline __attribute__((always_inline)) int
 find_used(const struct rv_zone *zone, uint64_t offset, struct found *found)
 {
+    /* What is no multiple of a unit becomes very large. */
     uint64_t at = offset - zone->slab.heap;
-    if (__builtin_expect(at / RV_ZONE_PAGE_BYTES >= zone->slab.max_pages, 0)) {
+    uint64_t thing = at / RV__UNIT_BYTES | at << (64 - RV__UNIT_BITS);
+    if (__builtin_expect(thing / RV__PAGE_UNITS >= zone->slab.max_pages, 0)) {
         return -EFAULT;
     }
-    uint64_t tag = rv__page_tag(zone, (uint32_t)(at / RV_ZONE_PAGE_BYTES));
-    int rc = __builtin_expect(rv__tag_kind(tag) >= RV__PAGE_CHUNK, 1)
-                 ? find_object(at, tag, found)
-                 : find_run(at, tag, found);
-    if (__builtin_expect(rc, 0)) {
-        return rc;
-    }
+    found->thing = (uint32_t)thing;
+    uint64_t tag = rv__page_tag(zone, found->thing / RV__PAGE_UNITS);
     uint8_t state =
-        __atomic_load_n(&zone->slab.states[found->thing], __ATOMIC_RELAXED);
-    if (__builtin_expect(state != RV__THING_USED, 0)) {
-        return state > RV__THING_USED ? -EUCLEAN : -EALREADY;
+        __atomic_load_n(&zone->slab.states[thing], __ATOMIC_RELAXED);
+    bool is_run = rv__tag_kind(tag) == RV__PAGE_RUN;
+    found->size_class = is_run ? RV__MAGAZINE_RUNS : rv__tag_class(tag);
+    if (__builtin_expect(state != RV__THING_USED, 0)
+        || __builtin_expect(!is_run
+                                && (rv__tag_kind(tag) < RV__PAGE_CHUNK
+                                    || found->size_class >= RV_SLAB_CLASSES),
+                            0)) {
+        return why_not_used(zone, found->thing, tag);
     }
     return 0;
 }
@@ -387,8 +364,14 @@ size_t
 rv_slab_size(const struct rv_zone *zone, uint64_t offset)
 {
     struct found found;
-    return zone->base && find_used(zone, offset, &found) == 0 ? found.bytes
-                                                              : 0;
+    if (!zone->base || find_used(zone, offset, &found)) {
+        return 0;
+    }
+    if (found.size_class != RV__MAGAZINE_RUNS) {
+        return (size_t)rv__classes[found.size_class].units * RV__UNIT_BYTES;
+    }
+    uint64_t tag = rv__page_tag(zone, found.thing / RV__PAGE_UNITS);
+    return (size_t)rv__tag_n(tag) * RV_ZONE_PAGE_BYTES;
 }
 
 /* ---------------------------------------------------------------- freeing */

@@ -121,21 +121,26 @@ check_run(struct audit *audit, uint32_t page, uint32_t n)
     return check_inside(audit, page, n);
 }
 
-/* Counts the objects of a chunk by their states. */
+/* Counts the objects of a chunk by their states; where no object begins there
+ * is none. */
 static int
-check_objects(struct audit *audit, uint32_t page, uint32_t size_class)
+check_objects(struct audit *audit, uint32_t page, uint64_t tag)
 {
+    uint32_t size_class = rv__tag_class(tag);
     uint32_t n_free = 0;
-    for (uint32_t i = 0; i < rv__classes[size_class].n_objects; i++) {
-        uint32_t thing = page << 8 | i;
+    for (uint32_t i = 0; i < rv__tag_n(tag) * RV__PAGE_UNITS; i++) {
+        uint32_t thing = page * RV__PAGE_UNITS + i;
         uint8_t state = state_of(audit->zone, thing);
-        if (state > RV__THING_USED) {
+        bool is_object = i % rv__classes[size_class].units == 0
+                         && i / rv__classes[size_class].units
+                                < rv__classes[size_class].n_objects;
+        if (state > (is_object ? RV__THING_USED : RV__THING_FREE)) {
             return page_error(audit, page, "an object's state");
         }
         if (state == RV__THING_HELD) {
             count_held(audit, thing);
         }
-        n_free += state == RV__THING_FREE;
+        n_free += is_object && state == RV__THING_FREE;
     }
     if (n_free != load(&audit->zone->slab.pages[page].n_free)) {
         return page_error(audit, page, "number of free objects");
@@ -163,7 +168,7 @@ check_chunk(struct audit *audit, uint32_t page, uint64_t tag)
     }
     audit->n_runs++;
     audit->classes[size_class].n_chunks++;
-    return check_objects(audit, page, size_class);
+    return check_objects(audit, page, tag);
 }
 
 /* Checks what begins with 'page', and gives its length. */
@@ -333,7 +338,7 @@ is_of_magazine(const struct audit *audit, uint32_t thing, uint32_t which)
     }
     uint64_t tag = rv__page_tag(audit->zone, page);
     bool is_run = rv__tag_kind(tag) == RV__PAGE_RUN && !(thing & 255);
-    bool is_object = rv__tag_kind(tag) == RV__PAGE_CHUNK;
+    bool is_object = rv__tag_kind(tag) >= RV__PAGE_CHUNK;
     return which == RV__MAGAZINE_LIMBO ? is_run || is_object
            : which == RV__MAGAZINE_RUNS
                ? is_run

@@ -1,0 +1,103 @@
+/* The sides of dict.c: one way to keep keys each.
+ *
+ * A side has 'open', called once in each process; 'fill', called in one
+ * process before the others, which stores all keys, with values of
+ * VALUE_BYTES or, when told so, with numbers; and a function for each
+ * operation that does it 'n_slice' times.
+ */
+#ifndef BENCH_SHM_DICT_H
+#define BENCH_SHM_DICT_H
+
+#include <string.h>
+
+#include "common.h"
+
+enum {
+    N_KEYS = 100000,
+    KEY_BYTES = 16,
+    VALUE_BYTES = 64,
+    SLICE = 1000,
+    MAX_DEPTH = 48,
+};
+
+enum operation { GET, MISS, SET, INCR, N_OPERATIONS };
+
+struct side;
+
+struct state {
+    struct bench_shared *shared;
+    const struct side *side;
+    unsigned int n, ms, depth;
+    enum operation first, last; /* What the processes measure. */
+    uint64_t random;
+    const char *address; /* Of a server, or a file. */
+    int fd;              /* Of the zone. */
+    struct rv_zone *zone;
+    struct rv_dict *dict;
+    struct slot *slots;
+    int connection;
+    char keys[N_KEYS][KEY_BYTES];
+    char misses[N_KEYS][KEY_BYTES];
+    char value[VALUE_BYTES];
+    char buffer[VALUE_BYTES];
+};
+
+struct side {
+    const char *name;
+    void (*prepare)(struct state *state); /* In the parent. */
+    void (*open)(struct state *state);
+    void (*fill)(struct state *state, bool numbers);
+    void (*slices[N_OPERATIONS])(void *context);
+    bool is_server; /* A slice is as many operations as are in flight. */
+};
+
+extern const struct side side_reeve, side_table, side_lmdb, side_redis,
+    side_memcached;
+
+static inline size_t
+any_key(struct state *state)
+{
+    return (bench_random(&state->random) >> 32) * N_KEYS >> 32;
+}
+
+/* The slices of a side that has get(state, key), which says whether there
+ * was one, set(state, key) and incr(state, key). */
+#define SLICES(NAME)                                          \
+  static void NAME##_get_slice(void *context)                 \
+  {                                                           \
+    struct state *state = context;                            \
+    for (int i = 0; i < SLICE; i++) {                         \
+      if (!NAME##_get(state, state->keys[any_key(state)])) {  \
+        bench_die("a key is missing");                        \
+      }                                                       \
+    }                                                         \
+  }                                                           \
+  static void NAME##_miss_slice(void *context)                \
+  {                                                           \
+    struct state *state = context;                            \
+    for (int i = 0; i < SLICE; i++) {                         \
+      if (NAME##_get(state, state->misses[any_key(state)])) { \
+        bench_die("a key too many");                          \
+      }                                                       \
+    }                                                         \
+  }                                                           \
+  static void NAME##_set_slice(void *context)                 \
+  {                                                           \
+    struct state *state = context;                            \
+    for (int i = 0; i < SLICE; i++) {                         \
+      NAME##_set(state, state->keys[any_key(state)]);         \
+    }                                                         \
+  }                                                           \
+  static void NAME##_incr_slice(void *context)                \
+  {                                                           \
+    struct state *state = context;                            \
+    for (int i = 0; i < SLICE; i++) {                         \
+      NAME##_incr(state, state->keys[any_key(state)]);        \
+    }                                                         \
+  }
+#define SLICES_OF(NAME)                                                      \
+  {                                                                          \
+    NAME##_get_slice, NAME##_miss_slice, NAME##_set_slice, NAME##_incr_slice \
+  }
+
+#endif
