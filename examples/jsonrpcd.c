@@ -1,6 +1,5 @@
 /* A JSON-RPC server as a daemon: jsonrpcd LOCAL [DAEMON-OPTION...] */
 #include <reeve/daemon.h>
-#include <reeve/fatal_signal.h>
 #include <reeve/server.h>
 #include <reeve/unixctl.h>
 #include <stdio.h>
@@ -17,11 +16,11 @@ on_message(struct rv_session *peer, struct rv_jsonrpc_message *m, void *calls)
     }
     const char *method = json_string_value(m->method);
     json_int_t a, b, n = ++*(json_int_t *)calls;
-    bool is_sum =
+    bool adds =
         !strcmp(method, "add") && !json_unpack(m->params, "[II!]", &a, &b);
     json_t *result = !strcmp(method, "params")  ? json_incref(m->params)
                      : !strcmp(method, "calls") ? json_integer(n)
-                     : is_sum                   ? json_integer(a + b)
+                     : adds                     ? json_integer(a + b)
                                                 : NULL;
     json_t *value = result ? result : json_string("no such request");
     int rc = result ? rv_session_answer(peer, m->id, value)
@@ -61,20 +60,23 @@ main(int argc, char **argv)
     for (int i = 2; i < argc && rc > 0; i += rc) {
         rc = rv_daemon_option(&options, argv[i], argv[i + 1], &error);
     }
-    rc = rc > 0 ? rv_daemon_start_block(&daemon, &options, &error) : -1;
-    rv_loop_hold_signals();
-    if (rc || rv_loop_init(&loop) || rv_unixctl_server_init(&ctl)
-        || rv_unixctl_register(&ctl, "calls", "", 0, 0, on_calls, &n_calls)
-        || rv_unixctl_server_open(&ctl, &loop, NULL, NULL, &error)
-        || rv_server_create(&loop, argv[1], NULL, &events, &n_calls, &server,
-                            &error)
-        || rv_daemon_complete(&daemon, &error)) {
+    if (rc <= 0 || rv_daemon_start_block(&daemon, &options, &error)
+        || rv_loop_init(&loop) || rv_unixctl_server_init(&ctl)) {
         fprintf(stderr, "jsonrpcd: %s\n", error.text);
-        rv_fatal_signal_unlink_files(); /* The pidfile. */
         return 1;
     }
-    rv_log_info("serving %s", rv_server_name(server));
-    rc = rv_loop_run_until_signal_block(&loop);
+    rv_loop_hold_signals();
+    if (!rv_unixctl_register(&ctl, "calls", "", 0, 0, on_calls, &n_calls)
+        && !rv_unixctl_server_open(&ctl, &loop, NULL, NULL, &error)
+        && !rv_server_create(&loop, argv[1], NULL, &events, &n_calls, &server,
+                             &error)
+        && !rv_daemon_complete(&daemon, &error)) {
+        rv_log_info("serving %s", rv_server_name(server));
+        rc = rv_loop_run_until_signal_block(&loop);
+    } else {
+        rc = rv_error_wrap(&error, "jsonrpcd");
+        fprintf(stderr, "%s\n", error.text);
+    }
     rv_server_destroy(server);
     rv_unixctl_server_deinit(&ctl);
     rv_loop_deinit(&loop);

@@ -56,6 +56,7 @@
 #include <jansson.h>
 
 #include "reeve/base.h"
+#include "reeve/buf.h"
 #include "reeve/error.h"
 #include "reeve/list.h"
 #include "reeve/loop.h"
@@ -222,6 +223,10 @@ void rv_unixctl_call_on_cancelled(struct rv_unixctl_call *call,
  * end when it lacks one.  Towards a client that wants JSON it is wrapped:
  * {"reply-format":"plain","reply":text}.  Frees the call. */
 void rv_unixctl_reply(struct rv_unixctl_call *call, const char *text);
+
+/* Answers with the text gathered in 'text', which it frees; with an error when
+ * an append to it had failed.  Frees the call. */
+void rv_unixctl_reply_buf(struct rv_unixctl_call *call, struct rv_buf *text);
 
 /* Answers with 'result', whose reference it consumes (NULL: out of memory).
  * A client that wants text gets it as indented text.  Frees the call. */

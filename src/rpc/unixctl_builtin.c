@@ -12,18 +12,6 @@
 
 enum { TEXT_MAX = 1024 * 1024 };
 
-/* Answers with the text gathered in 'text', and frees that. */
-static void
-reply_buf(struct rv_unixctl_call *call, struct rv_buf *text)
-{
-    if (text->failed) {
-        rv_unixctl_reply_error(call, "out of memory");
-    } else {
-        rv_unixctl_reply(call, rv_buf_string(text));
-    }
-    rv_buf_deinit(text);
-}
-
 static void
 list_commands_json(struct rv_unixctl_call *call,
                    const struct rv_unixctl_server *server)
@@ -60,7 +48,7 @@ list_commands(struct rv_unixctl_call *call, void *server_)
                           command->usage);
         }
     }
-    reply_buf(call, &text);
+    rv_unixctl_reply_buf(call, &text);
 }
 
 static void

@@ -17,18 +17,6 @@
 
 enum { TEXT_MAX = 1024 * 1024 };
 
-/* Answers with the text gathered in 'text', and frees that. */
-static void
-reply_buf(struct rv_unixctl_call *call, struct rv_buf *text)
-{
-    if (text->failed) {
-        rv_unixctl_reply_error(call, "out of memory");
-    } else {
-        rv_unixctl_reply(call, rv_buf_string(text));
-    }
-    rv_buf_deinit(text);
-}
-
 static const char *
 upper(const char *name, char text[16])
 {
@@ -64,7 +52,7 @@ vlog_list(struct rv_unixctl_call *call, void *context RV_UNUSED)
             levels[RV_LOG_CONSOLE], levels[RV_LOG_SYSLOG], levels[RV_LOG_FILE],
             module->has_no_rate_limit ? "    (rate limiting disabled)" : "");
     }
-    reply_buf(call, &text);
+    rv_unixctl_reply_buf(call, &text);
 }
 
 static void
@@ -84,7 +72,7 @@ vlog_list_pattern(struct rv_unixctl_call *call, void *context RV_UNUSED)
                       outlet && outlet->prefix ? outlet->prefix : "none",
                       rv_log_get_pattern(order[i]));
     }
-    reply_buf(call, &text);
+    rv_unixctl_reply_buf(call, &text);
 }
 
 /* All arguments are read before the first one counts, so that an error
@@ -186,7 +174,7 @@ coverage_show(struct rv_unixctl_call *call, void *server_)
         rv_coverage_run(rv_loop_now(server->loop));
     }
     rv_coverage_show(&text);
-    reply_buf(call, &text);
+    rv_unixctl_reply_buf(call, &text);
 }
 
 static void
@@ -243,7 +231,7 @@ memory_show(struct rv_unixctl_call *call, void *server)
     for (size_t i = 0; i < RV_ARRAY_SIZE(own); i++) {
         rv_memory_unregister(&own[i]);
     }
-    reply_buf(call, &text);
+    rv_unixctl_reply_buf(call, &text);
 }
 
 int

@@ -191,6 +191,17 @@ rv_unixctl_reply(struct rv_unixctl_call *call, const char *text)
 }
 
 void
+rv_unixctl_reply_buf(struct rv_unixctl_call *call, struct rv_buf *text)
+{
+    if (text->failed) {
+        rv_unixctl_reply_error(call, "out of memory");
+    } else {
+        rv_unixctl_reply(call, rv_buf_string(text));
+    }
+    rv_buf_deinit(text);
+}
+
+void
 rv_unixctl_reply_json(struct rv_unixctl_call *call, json_t *result)
 {
     if (call->wants_json || !result) {

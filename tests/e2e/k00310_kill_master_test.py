@@ -249,11 +249,13 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_master_killed_during_reload(reeve, port, moment):
     """The service is then rolled back or committed, and nobody is lost."""
-    made = reeve(web(port, 2, command=SLOW, soak="200ms",
+    # Long enough for the kill to come before its end on a busy machine.
+    soak = "1500ms" if moment == "soaking" else "200ms"
+    made = reeve(web(port, 2, command=SLOW, soak=soak,
                      environment={"VERSION": "1"}))
     made.start()
     old = made.pids()
-    made.write_config(web(port, 2, command=SLOW, soak="200ms",
+    made.write_config(web(port, 2, command=SLOW, soak=soak,
                           environment={"VERSION": "2"}))
     with socket.create_connection(("127.0.0.1", port), 20) as slow, \
             Load(port, connections=8, think_ms=5) as load:

@@ -152,8 +152,9 @@ read_totals(struct stores *stores, const struct rv_metrics *handle)
     struct rv_histogram_reading *reading = NULL;
     must(stores, rv_metrics_find(handle, "h", &metric), "find");
     must(stores, rv_metric_read_histogram(&metric, &reading), "read");
-    struct totals totals = {
-        .count = reading->count, .sum = reading->sum, .max = reading->max};
+    struct totals totals = {.count = reading->count - reading->counts[0],
+                            .sum = reading->sum,
+                            .max = reading->max};
     for (uint32_t i = 0; i < reading->n_buckets; i++) {
         totals.buckets += i * reading->counts[i];
     }

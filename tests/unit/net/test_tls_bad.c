@@ -7,6 +7,7 @@
 #  include <fcntl.h>
 
 #  include "net/certificates.h"
+#  include "net/connecting.h"
 #  include "os/fd.h"
 
 static const char *const more_files[] = {"bad", "half"};
@@ -326,47 +327,22 @@ END_TEST
 
 /* Silence. */
 
-struct looper {
-    struct rv_loop loop;
-    struct rv_io io;
-    struct rv_stream *stream;
-    int rc;
-};
-
-static void
-on_event(struct rv_io *io, uint32_t events RV_UNUSED)
-{
-    struct looper *looper = io->context;
-    looper->rc = rv_stream_connect(looper->stream);
-    ck_assert_int_eq(rv_stream_watch(looper->stream, &looper->loop,
-                                     &looper->io, RV_STREAM_CONNECT),
-                     0);
-}
-
 /* Watches 'stream', whose peer stays silent, for as long as it may connect. */
 static void
 check_silence(struct rv_stream *stream, int limit_ms, const char *text)
 {
-    struct looper looper = {.stream = stream, .rc = -EAGAIN};
-    ck_assert_int_eq(rv_loop_init(&looper.loop), 0);
-    rv_loop_clock_stop(&looper.loop);
-    rv_io_init(&looper.io, on_event, &looper);
-    ck_assert_int_eq(
-        rv_stream_watch(stream, &looper.loop, &looper.io, RV_STREAM_RECV), 0);
-    rv_loop_clock_warp(&looper.loop, limit_ms - 500);
+    struct connecting c;
+    connecting_start(&c, stream);
+    rv_loop_clock_warp(&c.loop, limit_ms - 500);
     for (int i = 0; i < 5; i++) {
-        ck_assert_int_eq(rv_loop_run_once(&looper.loop, 10), 0);
+        ck_assert_int_eq(rv_loop_run_once(&c.loop, 10), 0);
     }
-    ck_assert_int_eq(looper.rc, -EAGAIN);
-    rv_loop_clock_warp(&looper.loop, 501);
-    while (looper.rc == -EAGAIN) {
-        ck_assert_int_eq(rv_loop_run_once(&looper.loop, PAIR_WAIT_MS), 0);
-    }
-    ck_assert_int_eq(looper.rc, -ETIMEDOUT);
+    ck_assert_int_eq(c.rc, -EAGAIN);
+    rv_loop_clock_warp(&c.loop, 501);
+    connecting_run_to(&c, -ETIMEDOUT);
     ck_assert_msg(strstr(rv_stream_reason(stream), text), "%s",
                   rv_stream_reason(stream));
     rv_stream_close(stream);
-    rv_loop_deinit(&looper.loop);
 }
 
 START_TEST(silent_clients_are_given_up)
