@@ -67,6 +67,12 @@ rv_process_info(pid_t pid, struct rv_process_info *info)
     return 0;
 }
 
+bool
+rv_thread_exists(pid_t pid, pid_t tid)
+{
+    return !syscall(SYS_tgkill, pid, tid, 0) || errno != ESRCH;
+}
+
 uint64_t
 rv_process_start_time(pid_t pid)
 {

@@ -26,6 +26,9 @@ struct rv_process_info {
 /* Reads /proc/PID/stat.  -ESRCH when there is no such process. */
 int rv_process_info(pid_t pid, struct rv_process_info *info);
 
+/* Whether process 'pid' has a thread 'tid'.  Source: tgkill(2). */
+bool rv_thread_exists(pid_t pid, pid_t tid);
+
 /* The start time of 'pid', or 0 when there is no such process. */
 uint64_t rv_process_start_time(pid_t pid);
 

@@ -1,7 +1,10 @@
 #include "shm/life.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <string.h>
+
+#include "os/process.h"
 
 int
 rv__life_init(struct rv__life *life)
@@ -51,6 +54,25 @@ rv__life_try(struct rv__life *life)
     default:
         return -EUCLEAN;
     }
+}
+
+bool
+rv__life_bury(struct rv__life *life, uint32_t pid, uint32_t tid)
+{
+#ifdef __GLIBC__
+    int word = __atomic_load_n(&life->mutex.__data.__lock, __ATOMIC_RELAXED);
+    if (tid == 0 || ((uint32_t)word & FUTEX_TID_MASK) != tid
+        || rv_thread_exists((pid_t)pid, (pid_t)tid)) {
+        return false;
+    }
+    int dead = (int)(((uint32_t)word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+    return __atomic_compare_exchange_n(&life->mutex.__data.__lock, &word, dead,
+                                       false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
+#else
+    (void)life, (void)pid, (void)tid;
+    return false;
+#endif
 }
 
 void

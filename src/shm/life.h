@@ -10,6 +10,7 @@
 #define RV_SHM_LIFE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "reeve/base.h"
 #include "shm/layout.h"
@@ -30,6 +31,13 @@ enum { RV__LIFE_WAS_DEAD = 1 };
  * remains dead to others until rv__life_settle; -EBUSY: its holder lives;
  * -EUCLEAN: the word is damaged. */
 int rv__life_try(struct rv__life *life) RV_MUST_CHECK;
+
+/* Marks the word as the kernel does when its holder dies, if the thread 'tid'
+ * of process 'pid' holds it by its word, but is there no more; whether it was
+ * so.  The kernel itself misses one end: a thread other than its process's
+ * first that calls execve(2) takes over the first one's number before the
+ * kernel looks for what it holds, and so finds nothing. */
+bool rv__life_bury(struct rv__life *life, uint32_t pid, uint32_t tid);
 
 /* What the dead holder left is in order now. */
 void rv__life_settle(struct rv__life *life);

@@ -81,13 +81,38 @@ adopt(struct rv_zone *zone, uint32_t index)
     rv__life_settle(rv__life_of(zone, index));
 }
 
+/* Whether the member of slot 'index' ended in the one way that the kernel
+ * does not see; its life word says so afterwards.  Of another namespace's
+ * threads nothing is known. */
+static bool
+bury(struct rv_zone *zone, uint32_t index)
+{
+    const struct rv__member *member = rv__member_of(zone, index);
+    uint64_t namespace =
+        __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
+    return namespace && namespace == zone->pid_namespace
+           && rv__life_bury(rv__life_of(zone, index), member->pid,
+                            __atomic_load_n(&member->tid, __ATOMIC_RELAXED));
+}
+
+/* As rv__life_try, and it knows better than a life word that lies. */
+static int
+try_life(struct rv_zone *zone, uint32_t index)
+{
+    int rc = rv__life_try(rv__life_of(zone, index));
+    if (rc == -EBUSY && bury(zone, index)) {
+        rc = rv__life_try(rv__life_of(zone, index));
+    }
+    return rc;
+}
+
 /* Tries to make slot 'index' that of 'zone'. */
 static int
 take(struct rv_zone *zone, uint32_t index)
 {
     uint64_t namespace = zone->pid_namespace;
     struct rv__member *member = rv__member_of(zone, index);
-    int rc = rv__life_try(rv__life_of(zone, index));
+    int rc = try_life(zone, index);
     if (rc == -EBUSY) {
         uint64_t other =
             __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
@@ -132,12 +157,12 @@ rv__member_release(struct rv_zone *zone)
 }
 
 bool
-rv__member_is_living(const struct rv_zone *zone, uint32_t tid)
+rv__member_is_living(struct rv_zone *zone, uint32_t tid)
 {
     for (uint32_t i = 0; i < zone->mapping->geometry.n_members; i++) {
         const struct rv__member *member = rv__member_of(zone, i);
         if (__atomic_load_n(&member->tid, __ATOMIC_RELAXED) == tid) {
-            return true;
+            return !bury(zone, i);
         }
     }
     return false;
@@ -150,7 +175,7 @@ rv__member_heal(struct rv_zone *zone, uint32_t index)
     if (member == zone->member) {
         return 0;
     }
-    int rc = rv__life_try(rv__life_of(zone, index));
+    int rc = try_life(zone, index);
     if (rc < 0) {
         return 0;
     }

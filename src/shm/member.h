@@ -21,6 +21,6 @@ void rv__member_release(struct rv_zone *zone);
 int rv__member_heal(struct rv_zone *zone, uint32_t index);
 
 /* Whether some slot is that of thread 'tid', alive. */
-bool rv__member_is_living(const struct rv_zone *zone, uint32_t tid);
+bool rv__member_is_living(struct rv_zone *zone, uint32_t tid);
 
 #endif

@@ -35,6 +35,13 @@ rv__life_try(struct rv__life *life)
     return holder ? RV__LIFE_WAS_DEAD : 0;
 }
 
+bool
+rv__life_bury(struct rv__life *life RV_UNUSED, uint32_t pid RV_UNUSED,
+              uint32_t tid RV_UNUSED)
+{
+    return false; /* No simulated thread calls exec. */
+}
+
 void
 rv__life_settle(struct rv__life *life)
 {

@@ -1,5 +1,11 @@
 #include "shm_test.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "os/process.h"
 #include "shm/log.h"
 #include "shm/member.h"
 
@@ -146,6 +152,56 @@ START_TEST(a_scribbled_log_harms_nobody)
 }
 END_TEST
 
+/* Whether the process has become sleep(1). */
+static bool
+is_sleep(pid_t pid)
+{
+    char path[64], name[16] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    FILE *file = fopen(path, "re");
+    bool is_read = file && fgets(name, sizeof name, file);
+    if (file) {
+        fclose(file);
+    }
+    return is_read && !strcmp(name, "sleep\n");
+}
+
+static void *
+exec_holding(void *fdp)
+{
+    struct rv_zone *zone = attach_zone(*(int *)fdp);
+    begin(zone, &things_of(zone)->locks[0], 1);
+    rv_tx_set64(zone, &things_of(zone)->words[0], 9);
+    execlp("sleep", "sleep", "1000", (char *)NULL);
+    abort();
+}
+
+/* The kernel does not mark what a thread other than the first had. */
+START_TEST(a_thread_that_called_exec_is_dead)
+{
+    int fd = make_zone(2, false);
+    pid_t pid = fork();
+    if (pid == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, exec_holding, &fd);
+        pause();
+    }
+    struct rv_zone *zone = attach_zone(fd);
+    const struct things *things = things_of(zone);
+    while (rv_process_start_time(pid) && !is_sleep(pid)) {
+        sched_yield();
+    }
+    begin(zone, &things_of(zone)->locks[0], 0);
+    ck_assert_uint_eq(things->words[0], 0);
+    ck_assert_int_eq(rv_tx_commit(zone), 0);
+    ck_assert_int_eq(rv_zone_heal(zone), 1);
+    kill(pid, SIGKILL);
+    end_of(pid);
+    rv_zone_detach(&zone);
+    rv_fd_close(&fd);
+}
+END_TEST
+
 START_TEST(a_living_member_of_another_namespace)
 {
     int fd = make_zone(4, false);
@@ -170,6 +226,7 @@ main(void)
         RV_TEST(a_dead_adopter_is_adopted),
         RV_TEST(a_slot_dead_twice),
         RV_TEST(a_scribbled_log_harms_nobody),
+        RV_TEST(a_thread_that_called_exec_is_dead),
         RV_TEST(a_living_member_of_another_namespace),
     };
     return rv_test_run("member", tests, RV_ARRAY_SIZE(tests));
