@@ -43,6 +43,15 @@
  * new value fits or there is nothing left to evict, and never evict the key
  * they store.
  *
+ * What another member has in its hands (slab.h) nobody can evict, nor the
+ * pages that it lies in.  While less than a sixteenth of the pages is free,
+ * that is up to two objects of each size between calls, and what the call that
+ * it is in freed.  A member that made no call since pages became few may still
+ * have up to 62 of each size that it used; rv_slab_flush gives them back.  So
+ * in a zone so small that the others' hands can fill it, -ENOMEM may come
+ * although everything was evicted: as a rule, have 64 KiB a member on top of
+ * the data, and flush before a long rest.
+ *
  * Errors that several calls have, beside those of rv_tx_begin:
  *     -ENOENT      there is no such key, or it has expired
  *     -E2BIG       the key is longer than 65,535 bytes, or the value longer

@@ -37,6 +37,7 @@ enum {
 
 enum {
     RV__MAGAZINE_ITEMS = 62,
+    RV__MAGAZINE_SCARCE = 2,    /* Items that stay when pages are scarce. */
     RV__MAGAZINE_COUNT = 255,   /* The bits of 'word' that count items. */
     RV__MAGAZINE_ALLOC = 1 << 8 /* What an allocation adds to 'word'. */
 };
@@ -86,6 +87,10 @@ struct rv__slab_view {
     /* Things that stay in the hands when memory is short: the reserves. */
     uint8_t n_kept[RV_SLAB_CLASSES];
     uint8_t n_kept_runs;
+
+    /* Sizes, a bit each, of which the hands may have more than a member should
+     * keep when pages are scarce. */
+    uint32_t surplus;
 
     /* Objects on top of a magazine that the transaction of that number freed,
      * and must not give out. */

@@ -9,6 +9,11 @@
  * limbo.  One empty chunk stays, so that a size in the balance does not move
  * pages at each turn.
  *
+ * What lies in the hands of a living member nobody else can have: four members
+ * that keep half a magazine of each size hold more than a small zone has.  So
+ * where pages are scarce a member fetches a small share of what is free, and
+ * soon puts back what it does not need.
+ *
  * New chunk or somebody else's stripe?  While a quarter of the pages is free
  * a new one, so that members keep apart; then what there is.
  */
@@ -194,6 +199,24 @@ static bool
 is_tight(const struct rv_zone *zone)
 {
     return rv__pages_n_free(zone) < rv__pages_available(zone) / 4;
+}
+
+bool
+rv__shelf_is_scarce(const struct rv_zone *zone)
+{
+    return rv__pages_n_free(zone) < rv__pages_available(zone) / 16;
+}
+
+uint32_t
+rv__shelf_share(const struct rv_zone *zone, uint32_t size_class)
+{
+    uint32_t half = rv__classes[size_class].n_keep / 2U;
+    if (!rv__shelf_is_scarce(zone)) {
+        return half;
+    }
+    uint64_t n_free =
+        __atomic_load_n(&shelf_of(zone, size_class)->n_free, __ATOMIC_RELAXED);
+    return (uint32_t)RV_MIN(n_free / 8, (uint64_t)half);
 }
 
 /* A chunk with free objects: page plus 1, 0: none. */

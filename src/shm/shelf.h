@@ -91,6 +91,12 @@ rv__class_of(size_t bytes)
 
 /* ------------------------------------------------------------ transactions */
 
+/* Whether pages are so few that members should keep nothing for later. */
+bool rv__shelf_is_scarce(const struct rv_zone *zone);
+
+/* How many objects a member that must fetch one should fetch, perhaps 0. */
+uint32_t rv__shelf_share(const struct rv_zone *zone, uint32_t size_class);
+
 /* Moves objects of a class into the caller's magazine until it holds 'n';
  * takes pages when it must.  -ENOMEM: there are not so many; those that there
  * were stay in the magazine. */

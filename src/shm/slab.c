@@ -193,16 +193,18 @@ rv_slab_take(struct rv_zone *zone, size_t bytes, uint64_t *offsetp)
     return zone->is_open ? take(zone, bytes, offsetp) : -EPERM;
 }
 
-/* Has 'n' objects in the hands, and if it must fetch, about half of what a
- * member keeps. */
+/* Has 'n' objects in the hands, and if it must fetch, some for later. */
 static int
 fetch_objects(struct rv_zone *zone, uint32_t size_class, uint32_t n)
 {
-    uint32_t half = rv__classes[size_class].n_keep / 2U;
-    int rc = rv__shelf_fetch(zone, size_class, RV_MAX(n, half));
+    uint32_t share = rv__shelf_share(zone, size_class);
+    int rc = rv__shelf_fetch(zone, size_class, RV_MAX(n, share));
     if (rc == -ENOMEM && count_of(zone, size_class) < n) {
         rc = rv__slab_gather(zone);
         rc = rc ? rc : rv__shelf_fetch(zone, size_class, n);
+    }
+    if (count_of(zone, size_class) > RV__MAGAZINE_SCARCE) {
+        zone->slab.surplus |= 1U << size_class;
     }
     return rc == -ENOMEM && count_of(zone, size_class) >= n ? 0 : rc;
 }
@@ -396,6 +398,9 @@ drop(struct rv_zone *zone, const struct found *found)
     }
     view->n_fresh[size_class] = (uint8_t)(n_fresh(zone, size_class) + 1);
     view->fresh_in[size_class] = zone->number;
+    if (count_of(zone, size_class) >= RV__MAGAZINE_SCARCE) {
+        view->surplus |= 1U << size_class;
+    }
     return take_in(zone, size_class, found->thing);
 }
 
@@ -576,6 +581,23 @@ forget(struct rv_zone *zone)
     zone->slab.n_kept_runs = 0;
 }
 
+/* Puts back what was fetched for later, or freed, as others may need it. */
+static int
+return_surplus(struct rv_zone *zone)
+{
+    struct rv__slab_view *view = &zone->slab;
+    int rc = 0;
+    while (view->surplus && !rc) {
+        uint32_t size_class = (uint32_t)__builtin_ctz(view->surplus);
+        view->surplus &= view->surplus - 1;
+        if (count_of(zone, size_class) > RV__MAGAZINE_SCARCE) {
+            rc = rv__shelf_put_back(zone, view->hands, size_class,
+                                    RV__MAGAZINE_SCARCE);
+        }
+    }
+    return rc;
+}
+
 int
 rv_slab_reserve(struct rv_zone *zone, size_t bytes, uint32_t n_allocs,
                 uint32_t n_frees)
@@ -589,6 +611,9 @@ rv_slab_reserve(struct rv_zone *zone, size_t bytes, uint32_t n_allocs,
         bool is_run = bytes > RV_SLAB_OBJECT_MAX_BYTES && is_size(zone, bytes);
         rc = rv__limbo_return_runs(zone,
                                    is_run ? pages_for(bytes) : UINT32_MAX);
+    }
+    if (!rc && zone->slab.surplus && rv__shelf_is_scarce(zone)) {
+        rc = return_surplus(zone);
     }
     rc = rc ? rc : reserve(zone, bytes, n_allocs, n_frees);
     if (rc) {

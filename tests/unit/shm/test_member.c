@@ -152,9 +152,9 @@ START_TEST(a_scribbled_log_harms_nobody)
 }
 END_TEST
 
-/* Whether the process has become sleep(1). */
+/* Whether the process has become tail(1). */
 static bool
-is_sleep(pid_t pid)
+is_tail(pid_t pid)
 {
     char path[64], name[16] = "";
     snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
@@ -163,7 +163,7 @@ is_sleep(pid_t pid)
     if (file) {
         fclose(file);
     }
-    return is_read && !strcmp(name, "sleep\n");
+    return is_read && !strcmp(name, "tail\n");
 }
 
 static void *
@@ -172,7 +172,7 @@ exec_holding(void *fdp)
     struct rv_zone *zone = attach_zone(*(int *)fdp);
     begin(zone, &things_of(zone)->locks[0], 1);
     rv_tx_set64(zone, &things_of(zone)->words[0], 9);
-    execlp("sleep", "sleep", "1000", (char *)NULL);
+    execlp("tail", "tail", "-f", "/dev/null", (char *)NULL);
     abort();
 }
 
@@ -188,7 +188,7 @@ START_TEST(a_thread_that_called_exec_is_dead)
     }
     struct rv_zone *zone = attach_zone(fd);
     const struct things *things = things_of(zone);
-    while (rv_process_start_time(pid) && !is_sleep(pid)) {
+    while (rv_process_start_time(pid) && !is_tail(pid)) {
         sched_yield();
     }
     begin(zone, &things_of(zone)->locks[0], 0);

@@ -265,6 +265,45 @@ START_TEST(what_the_dead_held_is_used_before_memory_is_short)
 }
 END_TEST
 
+/* Allocates 20 objects of 64 bytes, frees them in a transaction, reserves one;
+ * returns how many are held then. */
+static uint64_t
+held_after_frees(struct rv_zone *zone, struct places *places)
+{
+    enum { N = 20 };
+    struct rv_slab_stats stats;
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(rv_slab_alloc(zone, 64, &places->at[i]), 0);
+    }
+    ck_assert_int_eq(rv_slab_reserve(zone, 64, 0, N), 0);
+    begin(zone, &places->lock, N * (RV_SLAB_WORDS + 1));
+    for (int i = 0; i < N; i++) {
+        ck_assert_int_eq(rv_slab_free(zone, &places->at[i]), 0);
+    }
+    ck_assert_int_eq(rv_tx_commit(zone), 0);
+    ck_assert_int_eq(rv_slab_reserve(zone, 64, 1, 0), 0);
+    rv_slab_get_stats(zone, &stats);
+    ck_assert_uint_eq(stats.classes[3].size_bytes, 64);
+    return stats.classes[3].n_held;
+}
+
+START_TEST(members_keep_little_while_pages_are_scarce)
+{
+    int fd = make_slab_zone(64 * 4096, 64 * 4096);
+    struct rv_zone *zone = attach_zone(fd);
+    struct places *places = make_places(zone);
+    ck_assert_uint_ge(held_after_frees(zone, places), 20);
+    size_t n_free = 64 - (sizeof *places + 4095) / 4096 - 1;
+    ck_assert_int_eq(
+        rv_slab_alloc(zone, (n_free - 3) * 4096, &places->at[100]), 0);
+    ck_assert_uint_le(held_after_frees(zone, places), 2);
+    ck_assert_int_eq(rv_slab_free(zone, &places->at[100]), 0);
+    ck_assert_uint_ge(held_after_frees(zone, places), 20);
+    expect_nothing_lost(zone);
+    close_zone(zone, fd);
+}
+END_TEST
+
 START_TEST(heap_grows_in_use)
 {
     struct rv_slab_stats stats;
@@ -483,6 +522,7 @@ main(void)
         RV_TEST(transactions_take_what_was_reserved),
         RV_TEST(full_zone_is_used_to_the_last_page),
         RV_TEST(what_the_dead_held_is_used_before_memory_is_short),
+        RV_TEST(members_keep_little_while_pages_are_scarce),
         RV_TEST(heap_grows_in_use),
         RV_TEST(a_free_tail_goes_out_of_use),
         RV_TEST(read_only_handles_see_it),
