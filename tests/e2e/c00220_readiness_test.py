@@ -213,8 +213,8 @@ def test_start_timeout_without_extension(reeve):
     made.wait_for_status(lambda now: now["services"][0]["workers"])
     pid = made.workers()[0]["pid"]
     made.ctl("time/stop")
-    made.ctl("time/warp", "4900")
+    made.ctl("time/warp", "3000")
     assert made.workers()[0]["pid"] == pid
-    made.ctl("time/warp", "200")
+    made.ctl("time/warp", "2100")
     wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 5)
     made.wait_output("start_timeout")
