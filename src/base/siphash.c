@@ -1,5 +1,6 @@
 #include "base/siphash.h"
 
+#include <stddef.h>
 #include <string.h>
 
 struct state {
@@ -47,12 +48,19 @@ load(const unsigned char *p)
     return word;
 }
 
+/* The last 'n' < 8 of 'all' bytes, which end at 'end'. */
 static inline uint64_t
-load_rest(const unsigned char *p, size_t n)
+load_rest(const unsigned char *end, size_t n, size_t all)
 {
     uint64_t word = 0;
+    if (n == 0) {
+        return 0;
+    }
+    if (all >= sizeof word) {
+        return load(end - sizeof word) >> (8 * (sizeof word - n));
+    }
     for (size_t i = 0; i < n; i++) {
-        word |= (uint64_t)p[i] << (8 * i);
+        word |= (uint64_t)end[(ptrdiff_t)i - (ptrdiff_t)n] << (8 * i);
     }
     return word;
 }
@@ -69,7 +77,7 @@ rv_siphash13(const uint64_t key[2], const void *bytes, size_t n)
     for (; left >= 8; left -= 8, p += 8) {
         add(&s, load(p));
     }
-    add(&s, (uint64_t)n << 56 | load_rest(p, left));
+    add(&s, (uint64_t)n << 56 | load_rest(p + left, left, n));
     s.v2 ^= 0xff;
     mix(&s);
     mix(&s);

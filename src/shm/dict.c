@@ -59,8 +59,6 @@ open_root(struct rv_zone *zone, uint64_t offset, struct rv_dict *dict)
         (struct rv_dict){.zone = zone,
                          .root = offset,
                          .hash_key = {root->hash_key[0], root->hash_key[1]},
-                         .heap = rv_zone_heap_begin(zone),
-                         .n_heap = rv_zone_size_bytes(zone),
                          .shard_mask = root->n_shards - 1,
                          .now_ms = boot_time_ms};
     dict->shards =

@@ -31,11 +31,24 @@
 #define RV_SHM_DICT_H
 
 #include <string.h>
+#ifdef __SSE2__
+#  include <emmintrin.h>
+#endif
 
 #include "reeve/dict.h"
 #include "reeve/slab.h"
 #include "shm/limbo.h"
 #include "shm/log.h"
+
+/* Late readers read what others write by then, and throw it away.  For tools
+ * that watch races these accesses are atomic ones. */
+#if defined(__SANITIZE_THREAD__)
+#  define RV__WATCHED 1
+#elif defined(__has_feature)
+#  if __has_feature(thread_sanitizer)
+#    define RV__WATCHED 1
+#  endif
+#endif
 
 #define RV__DICT_TYPE  UINT64_C(0x0131746369647672) /* "rvdict1", version 1 */
 #define RV__NEVER_TTL  INT64_MAX
@@ -130,7 +143,6 @@ struct rv_dict {
     struct rv__shard *shards;
     uint64_t root; /* Offset. */
     uint64_t hash_key[2];
-    uint64_t heap, n_heap; /* Where it begins, and its bytes as last known. */
     uint32_t shard_mask;
     int64_t (*now_ms)(void *context);
     void *context;
@@ -148,15 +160,24 @@ int rv__dict_audit(const struct rv_dict *dict, uint64_t *bytesp,
 
 /* ------------------------------------------------------------------ places */
 
+/* How many bytes of the heap, as large as it was when last asked, there are
+ * from 'offset' on; 0: that is not in it. */
+static inline uint64_t
+rv__dict_room(const struct rv_dict *dict, uint64_t offset)
+{
+    uint64_t at = offset - dict->zone->heap;
+    return at < dict->zone->n_heap ? dict->zone->n_heap - at : 0;
+}
+
 /* Whether 'n' bytes at 'offset' lie in the heap. */
 static inline bool
 rv__dict_is_inside(const struct rv_dict *dict, uint64_t offset, uint64_t n)
 {
-    uint64_t at = offset - dict->heap;
-    if (__builtin_expect(at < dict->n_heap && n <= dict->n_heap - at, 1)) {
+    if (__builtin_expect(n - 1 < rv__dict_room(dict, offset), 1)) {
         return true;
     }
-    return rv_zone_at(dict->zone, offset, n) != NULL;
+    rv__zone_refresh_size(dict->zone);
+    return n <= rv__dict_room(dict, offset);
 }
 
 static inline void *
@@ -192,6 +213,19 @@ rv__table_open(const struct rv_dict *dict, uint64_t word,
     return true;
 }
 
+/* Whether a key of this length can be looked for: not when it is too long, or
+ * in a child of fork(2). */
+static inline bool
+rv__dict_can_get(const struct rv_dict *dict, size_t key_length)
+{
+    return key_length <= RV_DICT_KEY_MAX_BYTES && dict->zone->base;
+}
+
+/* As rv_dict_get, of a key that can be looked for, and whose hash is known. */
+int rv__dict_get_hashed(struct rv_dict *dict, const void *key,
+                        size_t key_length, uint64_t hash, void *buffer,
+                        size_t size, struct rv_dict_value *value);
+
 /* ------------------------------------------------------------- references */
 
 enum { RV__REF_TOUCHED = 1, RV__REF_TAG_SHIFT = 17, RV__REF_UNIT_SHIFT = 32 };
@@ -204,18 +238,38 @@ rv__ref_tag(uint64_t ref)
 
 /* The slots of a bucket whose references carry 'tag', a bit each.  Without a
  * branch, for which slot it is cannot be predicted, and what follows a wrong
- * prediction does not begin before the bucket has come from memory. */
+ * prediction does not begin before the bucket has come from memory.  It is a
+ * hint: who follows a slot loads its reference anew. */
+#if defined(__SSE2__) && !defined(RV__WATCHED)
+static inline uint32_t
+rv__bucket_match(const struct rv__bucket *bucket, uint32_t tag)
+{
+    const __m128 *pairs = (const __m128 *)(const void *)bucket;
+    enum { EVEN = _MM_SHUFFLE(2, 0, 2, 0) }; /* The low halves of two pairs */
+    __m128 low = _mm_shuffle_ps(pairs[0], pairs[1], EVEN); /* of references. */
+    __m128 high = _mm_shuffle_ps(pairs[2], pairs[3], EVEN);
+    __m128i wanted = _mm_set1_epi32((int)tag);
+    __m128i is_low = _mm_cmpeq_epi32(
+        _mm_srli_epi32(_mm_castps_si128(low), RV__REF_TAG_SHIFT), wanted);
+    __m128i is_high = _mm_cmpeq_epi32(
+        _mm_srli_epi32(_mm_castps_si128(high), RV__REF_TAG_SHIFT), wanted);
+    int bytes = _mm_movemask_epi8(_mm_packs_epi16(
+        _mm_packs_epi32(is_low, is_high), _mm_setzero_si128()));
+    return (uint32_t)bytes & ((1U << RV__DICT_SLOTS) - 1);
+}
+#else
 static inline uint32_t
 rv__bucket_match(const struct rv__bucket *bucket, uint32_t tag)
 {
     uint32_t slots = 0;
-#pragma GCC unroll 7
+#  pragma GCC unroll 7
     for (uint32_t i = 0; i < RV__DICT_SLOTS; i++) {
         uint64_t ref = __atomic_load_n(&bucket->refs[i], __ATOMIC_RELAXED);
         slots |= (uint32_t)(rv__ref_tag(ref) == tag) << i;
     }
     return slots;
 }
+#endif
 
 static inline uint64_t
 rv__ref_offset(uint64_t ref)
@@ -339,16 +393,6 @@ rv__end_of_life(const struct rv_dict *dict, int64_t ttl_ms)
 
 /* ------------------------------------------- memory that changes underneath */
 
-/* Late readers read what others write by then, and throw it away.  For tools
- * that watch races these accesses are atomic ones. */
-#if defined(__SANITIZE_THREAD__)
-#  define RV__WATCHED 1
-#elif defined(__has_feature)
-#  if __has_feature(thread_sanitizer)
-#    define RV__WATCHED 1
-#  endif
-#endif
-
 /* Loads stay on their side of it. */
 static inline void
 rv__load_fence(void)
@@ -418,10 +462,19 @@ rv__copy(void *to, const void *from, size_t n)
     memcpy(to, from, n);
 }
 
+/* Short ones, as most keys are, without a call. */
 static inline bool
 rv__equal(const void *mine, const void *shared, size_t n)
 {
-    return memcmp(mine, shared, n) == 0;
+    uint64_t a[2], b[2];
+    if (n - sizeof *a > sizeof *a) {
+        return memcmp(mine, shared, n) == 0;
+    }
+    memcpy(a, mine, sizeof *a);
+    memcpy(b, shared, sizeof *b);
+    memcpy(a + 1, (const char *)mine + n - sizeof *a, sizeof *a);
+    memcpy(b + 1, (const char *)shared + n - sizeof *b, sizeof *b);
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
 }
 
 /* Zeroes 'n' bytes, whole words. */

@@ -4,13 +4,20 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/siphash.h"
+
 enum {
     NEXT = 1, /* It is not this entry. */
     PATIENT_TRIES = 32,
     TRIES = 10000,
 };
 
-/* What a reader looks for, and what it found. */
+/* The short way of a get is one function, or it would take twice as long. */
+#define RV_INLINE inline __attribute__((always_inline))
+
+/* What a reader looks for, and what it found.  On the short way the compiler
+ * keeps all of it in registers, so nothing there may take its address but
+ * functions that are inlined. */
 struct search {
     struct rv_dict *dict;
     const struct rv__shard *shard;
@@ -23,65 +30,75 @@ struct search {
     uint64_t version;
     char *buffer;
     size_t size;
-    struct rv__content content;
+
+    /* Of the entry. */
+    uint8_t type;
+    uint32_t flags;
+    uint32_t length;
+    uint64_t number;
+    uint64_t expires_ms;
 };
 
 /* Whether all that was read since the version was, is of one entry, which is
  * in the dict. */
-static inline bool
+static RV_INLINE bool
 is_unchanged(const struct search *search, const struct rv__entry *entry)
 {
     rv__load_fence();
-    bool same_table = __atomic_load_n(&search->shard->table, __ATOMIC_RELAXED)
-                      == search->table_word;
-    bool same_ref =
-        ((__atomic_load_n(search->slot, __ATOMIC_RELAXED) ^ search->ref)
-         | RV__REF_TOUCHED)
-        == RV__REF_TOUCHED;
+    uint64_t table_word =
+        __atomic_load_n(&search->shard->table, __ATOMIC_RELAXED);
+    uint64_t ref = __atomic_load_n(search->slot, __ATOMIC_RELAXED);
     rv__load_fence();
-    return same_table && same_ref
-           && __atomic_load_n(&entry->version, __ATOMIC_RELAXED)
-                  == search->version;
+    uint64_t version = __atomic_load_n(&entry->version, __ATOMIC_RELAXED);
+    return ((table_word ^ search->table_word)
+            | ((ref ^ search->ref) & ~(uint64_t)RV__REF_TOUCHED)
+            | (version ^ search->version))
+           == 0;
 }
 
-/* Copies what is wanted of an entry.  False: its lengths lead nowhere. */
-static inline bool
-copy_entry(struct search *search, struct rv__entry *entry)
+/* Copies what is wanted of an entry, which has 'room' bytes at most.  False:
+ * it says it has more. */
+static RV_INLINE bool
+copy_entry(struct search *search, struct rv__entry *entry, uint64_t room)
 {
-    struct rv__content *content = &search->content;
-    content->type = __atomic_load_n(&entry->type, __ATOMIC_RELAXED);
-    content->flags = __atomic_load_n(&entry->flags, __ATOMIC_RELAXED);
-    content->length = __atomic_load_n(&entry->length, __ATOMIC_RELAXED);
-    content->number = __atomic_load_n(&entry->number, __ATOMIC_RELAXED);
-    content->expires_ms =
-        __atomic_load_n(&entry->expires_ms, __ATOMIC_RELAXED);
-    if (content->type == RV_DICT_BYTES && content->length <= search->size) {
-        uint64_t begin =
-            rv__ref_offset(search->ref) + sizeof *entry + search->key_length;
-        if (!rv__dict_is_inside(search->dict, begin, content->length)) {
+    search->type = __atomic_load_n(&entry->type, __ATOMIC_RELAXED);
+    search->flags = __atomic_load_n(&entry->flags, __ATOMIC_RELAXED);
+    search->length = __atomic_load_n(&entry->length, __ATOMIC_RELAXED);
+    search->number = __atomic_load_n(&entry->number, __ATOMIC_RELAXED);
+    search->expires_ms = __atomic_load_n(&entry->expires_ms, __ATOMIC_RELAXED);
+    if (search->type == RV_DICT_BYTES && search->length <= search->size) {
+        uint64_t begin = sizeof *entry + search->key_length;
+        if (__builtin_expect(begin + search->length > room, 0)) {
             return false;
         }
-        rv__copy(search->buffer, rv__dict_at(search->dict, begin),
-                 content->length);
+        rv__copy(search->buffer, (char *)entry + begin, search->length);
     }
     return true;
 }
 
+/* What becomes of an entry that ends beyond the heap, with this key, as far
+ * as it is known: a larger heap shall be noticed, and one too near to the end
+ * may be right, but is another's. */
+static __attribute__((noinline)) int
+read_beyond(const struct rv_dict *dict, uint64_t offset)
+{
+    uint64_t before = rv__dict_room(dict, offset);
+    rv__zone_refresh_size(dict->zone);
+    uint64_t room = rv__dict_room(dict, offset);
+    return room == before && room >= sizeof(struct rv__entry) ? NEXT : -EAGAIN;
+}
+
 /* Reads the entry that may be the one.  0, NEXT, or -EAGAIN: it changed, or
  * is none. */
-static inline int
+static RV_INLINE int
 read_entry(struct search *search)
 {
     const struct rv_dict *dict = search->dict;
     uint64_t offset = rv__ref_offset(search->ref);
-    if (__builtin_expect(
-            !rv__dict_is_inside(dict, offset,
-                                sizeof(struct rv__entry) + search->key_length),
-            0)) {
-        /* Too near the end for this key, which may be right. */
-        return rv__dict_is_inside(dict, offset, sizeof(struct rv__entry))
-                   ? NEXT
-                   : -EAGAIN;
+    uint64_t room = rv__dict_room(dict, offset);
+    if (__builtin_expect(sizeof(struct rv__entry) + search->key_length > room,
+                         0)) {
+        return read_beyond(dict, offset);
     }
     struct rv__entry *entry = rv__dict_at(dict, offset);
     search->version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
@@ -92,14 +109,14 @@ read_entry(struct search *search)
         __atomic_load_n(&entry->key_length, __ATOMIC_RELAXED)
             == search->key_length
         && rv__equal(search->key, rv__entry_key(entry), search->key_length);
-    bool is_sane = !is_it || copy_entry(search, entry);
+    bool is_sane = !is_it || copy_entry(search, entry, room);
     if (__builtin_expect(!is_unchanged(search, entry) || !is_sane, 0)) {
         return -EAGAIN;
     }
     return is_it ? 0 : NEXT;
 }
 
-static inline int
+static RV_INLINE int
 search_table(struct search *search, const struct rv__table *table)
 {
     uint32_t tag = rv__hash_tag(search->hash);
@@ -123,7 +140,7 @@ search_table(struct search *search, const struct rv__table *table)
 }
 
 /* 0, -ENOENT, -EAGAIN. */
-static inline int
+static RV_INLINE int
 try_read(struct search *search)
 {
     struct rv__table table;
@@ -144,8 +161,8 @@ try_read(struct search *search)
     return rc;
 }
 
-/* The key changes faster than it is read, or the zone is damaged: goes on,
- * and takes the lock when nobody has it. */
+/* Where the key changes faster than it is read, or the zone is damaged: goes
+ * on, and takes the lock when nobody has it. */
 static __attribute__((noinline)) int
 read_patiently(struct search *search)
 {
@@ -157,6 +174,7 @@ read_patiently(struct search *search)
         if (rc != -EAGAIN) {
             return rc;
         }
+        rv__zone_refresh_size(zone); /* Perhaps the entry ends beyond it. */
         if (i >= PATIENT_TRIES && rv_tx_try_begin(zone, lock, 0) == 0) {
             rc = try_read(search);
             rv_tx_abort(zone);
@@ -166,30 +184,46 @@ read_patiently(struct search *search)
     return -EAGAIN;
 }
 
-/* Finds the key, dead or alive. */
+/* Why nothing can be read. */
 static inline int
-read_key(struct search *search, struct rv_dict *dict, const void *key,
-         size_t key_length)
+refusal(const struct rv_dict *dict)
 {
-    struct rv__dict_op op;
-    int rc = rv__op_init(&op, dict, key, key_length);
-    if (__builtin_expect(rc, 0)) {
-        return rc;
+    return dict->zone->base ? -E2BIG : -ECHILD;
+}
+
+static RV_INLINE void
+search_init(struct search *search, struct rv_dict *dict, const void *key,
+            size_t key_length, uint64_t hash, void *buffer, size_t size)
+{
+    *search = (struct search){
+        .dict = dict,
+        .shard = &dict->shards[rv__shard_index(dict, hash)],
+        .key = key,
+        .key_length = (uint32_t)key_length,
+        .hash = hash,
+        .buffer = buffer,
+        .size = size,
+    };
+}
+
+/* Finds a key, dead or alive; its value goes to 'buffer' if it fits. */
+static __attribute__((noinline)) int
+read_key(struct search *search, struct rv_dict *dict, const void *key,
+         size_t key_length, void *buffer, size_t size)
+{
+    if (!rv__dict_can_get(dict, key_length)) {
+        return refusal(dict);
     }
-    search->dict = dict;
-    search->shard = op.shard;
-    search->key = key;
-    search->key_length = op.key_length;
-    search->hash = op.hash;
-    rc = try_read(search);
-    return __builtin_expect(rc == -EAGAIN, 0) ? read_patiently(search) : rc;
+    search_init(search, dict, key, key_length,
+                rv_siphash13(dict->hash_key, key, key_length), buffer, size);
+    return read_patiently(search);
 }
 
 static inline bool
 is_dead(const struct search *search)
 {
     return rv__is_flushed(search->shard, search->version)
-           || rv__has_expired(search->dict, search->content.expires_ms);
+           || rv__has_expired(search->dict, search->expires_ms);
 }
 
 /* So that the clock hand passes the entry by once. */
@@ -207,36 +241,83 @@ touch(const struct search *search)
 static inline int
 give(const struct search *search, struct rv_dict_value *value)
 {
-    if (search->content.type == RV__DICT_LIST) {
+    if (__builtin_expect(search->type == RV__DICT_LIST, 0)) {
         return -EPROTOTYPE;
     }
-    if (search->content.type == RV_DICT_BYTES
-        && search->content.length > search->size) {
-        value->length = search->content.length;
-        return -EMSGSIZE;
+    if (search->type == RV_DICT_BYTES) {
+        if (__builtin_expect(search->length > search->size, 0)) {
+            value->length = search->length;
+            return -EMSGSIZE;
+        }
+        *value = (struct rv_dict_value){.type = RV_DICT_BYTES,
+                                        .flags = search->flags,
+                                        .bytes = search->buffer,
+                                        .length = search->length};
+        return 0;
     }
-    rv__content_give(&search->content, search->buffer, value);
+    struct rv__content content = {.type = search->type,
+                                  .flags = search->flags,
+                                  .number = search->number};
+    rv__content_give(&content, NULL, value);
     return 0;
+}
+
+/* What rv_dict_get does once it found the key, or 'rc'. */
+static RV_INLINE int
+finish_get(const struct search *search, int rc, struct rv_dict_value *value)
+{
+    if (__builtin_expect(!rc && is_dead(search), 0)) {
+        rc = -ENOENT;
+    }
+    if (rc) {
+        search->dict->n_misses++;
+        return rc;
+    }
+    search->dict->n_hits++;
+    touch(search);
+    return give(search, value);
+}
+
+static __attribute__((noinline)) int
+get_patiently(struct rv_dict *dict, const void *key, size_t key_length,
+              void *buffer, size_t size, struct rv_dict_value *value)
+{
+    struct search search;
+    int rc = read_key(&search, dict, key, key_length, buffer, size);
+    return finish_get(&search, rc, value);
+}
+
+static RV_INLINE int
+get(struct rv_dict *dict, const void *key, size_t key_length, uint64_t hash,
+    void *buffer, size_t size, struct rv_dict_value *value)
+{
+    struct search search;
+    search_init(&search, dict, key, key_length, hash, buffer, size);
+    int rc = try_read(&search);
+    if (__builtin_expect(rc == -EAGAIN, 0)) {
+        return get_patiently(dict, key, key_length, buffer, size, value);
+    }
+    return finish_get(&search, rc, value);
+}
+
+int
+rv__dict_get_hashed(struct rv_dict *dict, const void *key, size_t key_length,
+                    uint64_t hash, void *buffer, size_t size,
+                    struct rv_dict_value *value)
+{
+    return get(dict, key, key_length, hash, buffer, size, value);
 }
 
 int
 rv_dict_get(struct rv_dict *dict, const void *key, size_t key_length,
             void *buffer, size_t size, struct rv_dict_value *value)
 {
-    struct search search;
-    search.buffer = buffer;
-    search.size = size;
-    int rc = read_key(&search, dict, key, key_length);
-    if (!rc && is_dead(&search)) {
-        rc = -ENOENT;
-    }
-    if (rc) {
+    if (__builtin_expect(!rv__dict_can_get(dict, key_length), 0)) {
         dict->n_misses++;
-        return rc;
+        return refusal(dict);
     }
-    dict->n_hits++;
-    touch(&search);
-    return give(&search, value);
+    uint64_t hash = rv_siphash13(dict->hash_key, key, key_length);
+    return get(dict, key, key_length, hash, buffer, size, value);
 }
 
 int
@@ -245,9 +326,7 @@ rv_dict_get_stale(struct rv_dict *dict, const void *key, size_t key_length,
                   bool *is_stalep)
 {
     struct search search;
-    search.buffer = buffer;
-    search.size = size;
-    int rc = read_key(&search, dict, key, key_length);
+    int rc = read_key(&search, dict, key, key_length, buffer, size);
     if (rc) {
         dict->n_misses++;
         return rc;
@@ -269,13 +348,11 @@ rv_dict_ttl(struct rv_dict *dict, const void *key, size_t key_length,
             int64_t *ttl_msp)
 {
     struct search search;
-    search.buffer = NULL;
-    search.size = 0;
-    int rc = read_key(&search, dict, key, key_length);
+    int rc = read_key(&search, dict, key, key_length, NULL, 0);
     if (rc) {
         return rc;
     }
-    uint64_t expires_ms = search.content.expires_ms;
+    uint64_t expires_ms = search.expires_ms;
     int64_t left_ms =
         expires_ms ? (int64_t)expires_ms - dict->now_ms(dict->context) : 0;
     if (rv__is_flushed(search.shard, search.version)
@@ -291,18 +368,16 @@ rv_dict_llen(struct rv_dict *dict, const void *key, size_t key_length,
              uint64_t *np)
 {
     struct search search;
-    search.buffer = NULL;
-    search.size = 0;
-    int rc = read_key(&search, dict, key, key_length);
+    int rc = read_key(&search, dict, key, key_length, NULL, 0);
     if (rc == -ENOENT || (!rc && is_dead(&search))) {
         *np = 0;
         return 0;
     }
-    if (!rc && search.content.type != RV__DICT_LIST) {
+    if (!rc && search.type != RV__DICT_LIST) {
         rc = -EPROTOTYPE;
     }
     if (!rc) {
-        *np = search.content.number;
+        *np = search.number;
     }
     return rc;
 }
@@ -318,7 +393,7 @@ struct key_copies {
 static int
 grow_copies(struct key_copies *copies, size_t n)
 {
-    if (copies->capacity - copies->n >= n) {
+    if (copies->memory && copies->capacity - copies->n >= n) {
         return 0;
     }
     size_t capacity = 2 * copies->capacity + n;
@@ -348,8 +423,7 @@ copy_key(struct search *search, struct key_copies *copies)
     struct rv__entry *entry = rv__dict_at(dict, offset);
     search->version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
     length = __atomic_load_n(&entry->key_length, __ATOMIC_RELAXED);
-    search->content.expires_ms =
-        __atomic_load_n(&entry->expires_ms, __ATOMIC_RELAXED);
+    search->expires_ms = __atomic_load_n(&entry->expires_ms, __ATOMIC_RELAXED);
     if (!rv__ref_fits(search->ref, search->version)
         || !rv__dict_is_inside(dict, offset, sizeof *entry + length)) {
         return -EAGAIN;

@@ -38,6 +38,15 @@ find(struct rv__dict_op *op)
     }
 }
 
+/* What a free of the object at 'offset' will look at. */
+static inline void
+ask_for_state(const struct rv__slab_view *view, uint64_t offset)
+{
+    uint64_t thing = (offset - view->heap) / RV__UNIT_BYTES;
+    __builtin_prefetch(view->states + thing, 1);
+    __builtin_prefetch(view->tags + thing / RV__PAGE_UNITS);
+}
+
 void
 rv__op_prefetch(const struct rv__dict_op *op)
 {
@@ -54,7 +63,9 @@ rv__op_prefetch(const struct rv__dict_op *op)
     if (slots) {
         uint64_t ref = __atomic_load_n(&bucket->refs[__builtin_ctz(slots)],
                                        __ATOMIC_RELAXED);
-        __builtin_prefetch(op->dict->zone->base + rv__ref_offset(ref), 1);
+        uint64_t offset = rv__ref_offset(ref);
+        __builtin_prefetch(op->dict->zone->base + offset, 1);
+        ask_for_state(&op->dict->zone->slab, offset);
     }
 }
 

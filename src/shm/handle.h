@@ -51,6 +51,7 @@ struct rv_zone {
     uint64_t head;          /* As in the log. */
     uint64_t mutable_begin; /* What transactions may change, from here on */
     uint64_t n_mutable;     /* this many bytes, as last known. */
+    uint64_t heap, n_heap;  /* Where it begins, and its bytes, likewise. */
 
     struct rv__slab_view slab;
 

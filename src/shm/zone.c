@@ -265,8 +265,9 @@ void
 rv__zone_refresh_size(struct rv_zone *zone)
 {
     if (zone->base) {
-        uint64_t end = zone->mapping->geometry.heap + present_size(zone);
-        zone->n_mutable = end - zone->mutable_begin;
+        zone->heap = zone->mapping->geometry.heap;
+        zone->n_heap = present_size(zone);
+        zone->n_mutable = zone->heap + zone->n_heap - zone->mutable_begin;
     }
 }
 

@@ -522,6 +522,44 @@ START_TEST(a_failed_set_keeps_the_old_value)
 }
 END_TEST
 
+START_TEST(many_are_read_at_once)
+{
+    enum { N = 50 };
+    struct fixture f;
+    static struct rv_dict_get gets[N];
+    static char keys[N][24], buffers[N][24];
+    static char long_key[RV_DICT_KEY_MAX_BYTES + 1];
+    set_up(&f, ZONE_BYTES, 1);
+    for (int i = 0; i < N; i++) {
+        int n = snprintf(keys[i], sizeof keys[i], "key of %d", i);
+        gets[i] = (struct rv_dict_get){.key = keys[i],
+                                       .key_length = (size_t)n,
+                                       .buffer = buffers[i],
+                                       .size = sizeof buffers[i],
+                                       .rc = 1};
+        if (i % 3) {
+            ck_assert_int_eq(set_text(f.dict, keys[i], keys[i], 0), 0);
+        }
+    }
+    gets[4].size = 1;
+    gets[20].key = long_key;
+    gets[20].key_length = sizeof long_key;
+    ck_assert_uint_eq(rv_dict_get_many(f.dict, gets, N), 31);
+    for (int i = 0; i < N; i++) {
+        int wanted = i == 4 ? -EMSGSIZE : i == 20 ? -E2BIG : -ENOENT;
+        bool is_found = i % 3 && i != 4 && i != 20;
+        ck_assert_int_eq(gets[i].rc, is_found ? 0 : wanted);
+        if (is_found) {
+            ck_assert_uint_eq(gets[i].value.length, strlen(keys[i]));
+            ck_assert_int_eq(memcmp(buffers[i], keys[i], gets[i].value.length),
+                             0);
+        }
+    }
+    ck_assert_uint_eq(rv_dict_get_many(f.dict, gets, 0), 0);
+    tear_down(&f);
+}
+END_TEST
+
 START_TEST(a_dict_is_opened_by_name)
 {
     struct fixture f;
@@ -655,6 +693,7 @@ main(void)
         RV_TEST(a_full_dict_evicts_what_was_not_read),
         RV_TEST(a_value_fits_whatever_was_there_before),
         RV_TEST(a_failed_set_keeps_the_old_value),
+        RV_TEST(many_are_read_at_once),
         RV_TEST(a_dict_is_opened_by_name),
         RV_TEST(a_child_is_refused),
         RV_TEST(damage_is_survived),
