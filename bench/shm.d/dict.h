@@ -16,11 +16,13 @@ enum {
     N_KEYS = 100000,
     KEY_BYTES = 16,
     VALUE_BYTES = 64,
-    SLICE = 1000,
+    SLICE = 992, /* A multiple of MANY_KEYS. */
     MAX_DEPTH = 48,
+    MANY_KEYS = 16,
 };
 
-enum operation { GET, MISS, SET, INCR, N_OPERATIONS };
+/* MANY: gets of MANY_KEYS a call, for sides that have it. */
+enum operation { GET, MISS, SET, MANY, INCR, N_OPERATIONS };
 
 struct side;
 
@@ -95,9 +97,10 @@ any_key(struct state *state)
       NAME##_incr(state, state->keys[any_key(state)]);        \
     }                                                         \
   }
-#define SLICES_OF(NAME)                                                      \
-  {                                                                          \
-    NAME##_get_slice, NAME##_miss_slice, NAME##_set_slice, NAME##_incr_slice \
+#define SLICES_OF(NAME)                                   \
+  {                                                       \
+    [GET] = NAME##_get_slice, [MISS] = NAME##_miss_slice, \
+    [SET] = NAME##_set_slice, [INCR] = NAME##_incr_slice  \
   }
 
 #endif

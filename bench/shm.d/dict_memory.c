@@ -67,8 +67,34 @@ reeve_fill(struct state *state, bool numbers)
 
 SLICES(reeve)
 
-const struct side side_reeve = {"reeve",    reeve_prepare,    reeve_open,
-                                reeve_fill, SLICES_OF(reeve), false};
+static void
+reeve_many_slice(void *context)
+{
+    struct state *state = context;
+    struct rv_dict_get gets[MANY_KEYS];
+    char buffers[MANY_KEYS][VALUE_BYTES];
+    for (int i = 0; i < SLICE / MANY_KEYS; i++) {
+        for (int k = 0; k < MANY_KEYS; k++) {
+            gets[k] = (struct rv_dict_get){.key = state->keys[any_key(state)],
+                                           .key_length = KEY_BYTES,
+                                           .buffer = buffers[k],
+                                           .size = VALUE_BYTES};
+        }
+        if (rv_dict_get_many(state->dict, gets, MANY_KEYS) != MANY_KEYS) {
+            bench_die("a key is missing");
+        }
+    }
+}
+
+const struct side side_reeve = {.name = "reeve",
+                                .prepare = reeve_prepare,
+                                .open = reeve_open,
+                                .fill = reeve_fill,
+                                .slices = {[GET] = reeve_get_slice,
+                                           [MISS] = reeve_miss_slice,
+                                           [SET] = reeve_set_slice,
+                                           [MANY] = reeve_many_slice,
+                                           [INCR] = reeve_incr_slice}};
 
 /* ----------------------------------------------- the limit: no lock at all */
 

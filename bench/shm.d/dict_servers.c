@@ -127,6 +127,7 @@ redis_request(const struct state *state, enum operation operation,
                         "*2\r\n$4\r\nINCR\r\n$16\r\n%.16s\r\n", key);
     case GET:
     case MISS:
+    case MANY:
     case N_OPERATIONS:
         break;
     }
@@ -172,6 +173,7 @@ memcached_request(const struct state *state, enum operation operation,
         return snprintf(request, REQUEST_BYTES, "incr %.16s 1\r\n", key);
     case GET:
     case MISS:
+    case MANY:
     case N_OPERATIONS:
         break;
     }
