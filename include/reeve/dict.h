@@ -36,7 +36,9 @@
  * A time to live is in milliseconds; 0: for ever, and so is what would end
  * later than time can tell; below 0: -EINVAL.  An expired key is gone for all
  * calls but rv_dict_get_stale, and its memory is used again when writers come
- * across it, or by rv_dict_flush_expired.
+ * across it, or by rv_dict_flush_expired.  Time goes on while the machine
+ * sleeps, and evenly whatever is done to its clock; in a zone in a file also
+ * while the machine is off, as its clock says after the boot.
  *
  * When the zone is full, calls that store evict: first what expired, then
  * what was not read since the clock hand came by last.  They go on until the
@@ -137,7 +139,7 @@ rv_dict_boolean(bool boolean)
 struct rv_dict_settings {
     uint32_t n_shards; /* Locks, a power of two up to RV_DICT_SHARDS_MAX, when
                         * the dict is made; 0: by the zone's maximal size. */
-    int64_t (*now_ms)(void *context); /* NULL: CLOCK_BOOTTIME.  All that use a
+    int64_t (*now_ms)(void *context); /* NULL: the zone's.  All that use a
                                        * dict must have one clock, which is
                                        * above 0. */
     void *context;

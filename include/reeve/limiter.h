@@ -54,8 +54,8 @@ int rv_limiter_request(struct rv_dict *dict, const void *key,
                        size_t key_length, const struct rv_rate_limit *limit,
                        uint64_t *delay_nsp) RV_MUST_CHECK;
 
-/* As rv_limiter_request, at 'now_ns' of the dict's clock; the other takes
- * its milliseconds. */
+/* As rv_limiter_request, at 'now_ns' of a clock of the caller's, which all
+ * who use the key must have; the other takes the dict's milliseconds. */
 int rv_limiter_request_at(struct rv_dict *dict, const void *key,
                           size_t key_length, const struct rv_rate_limit *limit,
                           uint64_t now_ns, uint64_t *delay_nsp) RV_MUST_CHECK;

@@ -3,18 +3,9 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "base/siphash.h"
-
-static int64_t
-boot_time_ms(void *context)
-{
-    struct timespec t;
-    (void)context;
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+#include "shm/epoch.h"
 
 /* ----------------------------------------------------------------- opening */
 
@@ -60,7 +51,8 @@ open_root(struct rv_zone *zone, uint64_t offset, struct rv_dict *dict)
                          .root = offset,
                          .hash_key = {root->hash_key[0], root->hash_key[1]},
                          .shard_mask = root->n_shards - 1,
-                         .now_ms = boot_time_ms};
+                         .now_ms = rv__epoch_now_ms,
+                         .context = &zone->mapping->epoch_ms};
     dict->shards =
         (struct rv__shard *)(void *)(zone->base + offset + sizeof *root);
     return 0;

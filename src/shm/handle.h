@@ -27,6 +27,7 @@ struct rv__mapping {
     struct rv__geometry geometry;
     struct rv_zone_info info; /* But for 'size_bytes'. */
     uint64_t size_bytes;      /* Atomic: the last size that agreed. */
+    uint64_t epoch_ms;        /* Set once; see epoch.h. */
 };
 
 struct rv_zone {

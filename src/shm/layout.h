@@ -72,6 +72,8 @@ struct rv__header {
     /* Under 'root_lock', by transactions. */
     struct rv_lock root_lock __attribute__((aligned(64)));
     struct rv__root roots[RV_ZONE_ROOTS];
+    uint64_t boot;     /* Of the machine, that 'epoch_ms' is for. */
+    uint64_t epoch_ms; /* See epoch.h. */
 
     /* The slab's, which begins with zeros. */
     unsigned char slab[3 * RV_ZONE_PAGE_BYTES]

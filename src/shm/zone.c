@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "os/futex.h"
+#include "shm/epoch.h"
 #include "shm/format.h"
 #include "shm/gather.h"
 #include "shm/log.h"
@@ -198,8 +199,10 @@ rv_zone_attach(int fd, const struct rv_zone_options *options,
     rc = open_handle(mapping, zonep, error);
     if (rc) {
         unref_mapping(mapping);
+        return rc;
     }
-    return rc;
+    rv__epoch_open(*zonep);
+    return 0;
 }
 
 int
