@@ -152,13 +152,14 @@ void rv_histogram_record(const struct rv_histogram *histogram, uint64_t value);
 
 /* ----------------------------------------------------------------- reading */
 
-/* A metric to be read.  'metrics' and 'offset' are the library's; zero before
+/* A metric to be read.  From 'metrics' on it is the library's; zero before
  * the first rv_metrics_next. */
 struct rv_metric {
     enum rv_metric_type type;
     char name[RV_METRIC_NAME_BYTES];
     const struct rv_metrics *metrics;
     uint64_t offset;
+    uint32_t n_before; /* So that each walk ends. */
 };
 
 /* Finds a metric by its name.  -ENOENT. */
@@ -166,7 +167,8 @@ int rv_metrics_find(const struct rv_metrics *metrics, const char *name,
                     struct rv_metric *metric) RV_MUST_CHECK;
 
 /* The metric after '*metric' in the order in which they were made, or the
- * first.  -ENOENT: that was the last. */
+ * first.  -ENOENT: that was the last, or the zone is damaged and there would
+ * be more than RV_METRICS_MAX. */
 int rv_metrics_next(const struct rv_metrics *metrics, struct rv_metric *metric)
     RV_MUST_CHECK;
 

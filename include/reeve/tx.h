@@ -29,7 +29,14 @@
  *   values of open transactions.
  *
  * Wrong: to return, longjmp or be cancelled out of an open transaction.
- * Wrong: to lock or unlock a robust pthread mutex, to fork or to exec in one.
+ * Wrong: to lock or unlock a robust pthread mutex, or to exec, in one.
+ * Wrong: to fork in one.  The transaction remains the parent's; the child's
+ * commit is refused (-EPERM), as is all that it does with the handle
+ * (-ECHILD).  If a lock is held, the thread that forked cannot even attach
+ * anew in the child (-EDEADLK): it still looks as if it held that lock.
+ * Wrong: to begin a private transaction on words that a predecessor left,
+ * before it is known whether that one died in the middle.  No lock says so,
+ * hence nothing was undone: rv_zone_heal first.
  * Wrong: transactions in a signal handler.
  * Wrong: to free memory with a lock in it that somebody may wait for.
  */

@@ -139,6 +139,8 @@ struct rv_zone_options {
  *   -EEXIST          name or tag differ
  *   -EAGAIN          all members' slots are in use by living threads
  *   -EXDEV           a living member is of another pid namespace
+ *   -EDEADLK         the thread has an open transaction, or is the child of a
+ *                    fork within one (reeve/tx.h)
  *   -EOPNOTSUPP      membarrier(2) or get_robust_list(2) is refused
  *   -EACCES, -ENOMEM as mmap(2) */
 int rv_zone_attach(int fd, const struct rv_zone_options *options,
@@ -176,6 +178,12 @@ int rv_zone_heal(struct rv_zone *zone);
 /* Walks all that the zone itself keeps (header, roots, slots, logs).  Reads
  * only, never crashes and ends on any bytes.  -EUCLEAN and a sentence. */
 int rv_zone_check(const struct rv_zone *zone, struct rv_error *error)
+    RV_MUST_CHECK;
+
+/* As rv_zone_check, then rv_slab_check, then the check of each dict, queue
+ * and metrics that is a root of the zone; the sentence names it.  Exact under
+ * the conditions of those.  As they, and -ENOMEM. */
+int rv_zone_check_all(struct rv_zone *zone, struct rv_error *error)
     RV_MUST_CHECK;
 
 /* Bytes of heap at present. */

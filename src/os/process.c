@@ -70,7 +70,8 @@ rv_process_info(pid_t pid, struct rv_process_info *info)
 bool
 rv_thread_exists(pid_t pid, pid_t tid)
 {
-    return !syscall(SYS_tgkill, pid, tid, 0) || errno != ESRCH;
+    return pid > 0 && tid > 0
+           && (!syscall(SYS_tgkill, pid, tid, 0) || errno != ESRCH);
 }
 
 uint64_t

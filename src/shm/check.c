@@ -5,7 +5,8 @@
 
 #include "shm/log.h"
 
-/* Of a copy, for what is compared must not change meanwhile. */
+/* Of a copy, for what is compared must not change meanwhile; of what format
+ * wrote, for the rest is checked elsewhere. */
 static int
 check_header(const struct rv_zone *zone, struct rv_error *error)
 {
@@ -14,7 +15,7 @@ check_header(const struct rv_zone *zone, struct rv_error *error)
         return rv_error_set(error, -ENOMEM, "out of memory");
     }
     struct rv__geometry geometry;
-    memcpy(header, zone->base, sizeof *header);
+    memcpy(header, zone->base, offsetof(struct rv__header, size_bytes));
     int rc = rv__header_check(header, &geometry, error);
     if (!rc && header->identity != zone->mapping->info.identity) {
         rc = rv_error_set(error, -EUCLEAN, "the zone became another");
@@ -41,9 +42,14 @@ check_member(const struct rv_zone *zone, uint32_t index,
              struct rv_error *error)
 {
     const struct rv__member *member = rv__member_of(zone, index);
+    if (!rv__life_is_intact(rv__life_of(zone, index))) {
+        return rv_error_set(error, -EUCLEAN,
+                            "member %" PRIu32 ": its life word is damaged",
+                            index);
+    }
     uint64_t head = __atomic_load_n(&member->log.head, __ATOMIC_RELAXED);
     uint64_t lock = head >> RV__HEAD_SHIFT;
-    if ((head & RV__HEAD_COUNT) > RV_TX_WORDS_MAX
+    if (((head & RV__HEAD_COUNT) > RV_TX_WORDS_MAX && !rv__log_is_move(head))
         || (lock && !rv__tx_can_lock(zone, lock))) {
         return rv_error_set(error, -EUCLEAN,
                             "member %" PRIu32 ": its log begins with %" PRIx64,

@@ -40,9 +40,11 @@ is_shards(uint32_t n)
 static int
 open_root(struct rv_zone *zone, uint64_t offset, struct rv_dict *dict)
 {
-    const struct rv__dict_root *root = rv_zone_at(zone, offset, sizeof *root);
+    const struct rv__dict_root *root =
+        offset % sizeof(struct rv__bucket) == 0
+            ? rv_zone_at(zone, offset, sizeof *root)
+            : NULL;
     if (!root || root->magic != RV__DICT_TYPE || !is_shards(root->n_shards)
-        || offset % sizeof(struct rv__bucket) != 0
         || rv_slab_size(zone, offset) < root_bytes(root->n_shards)) {
         return -EUCLEAN;
     }

@@ -459,7 +459,9 @@ rv__clear(void *words, size_t n)
 static inline void
 rv__copy(void *to, const void *from, size_t n)
 {
-    memcpy(to, from, n);
+    if (n) { /* Of nothing the place may be NULL. */
+        memcpy(to, from, n);
+    }
 }
 
 /* Short ones, as most keys are, without a call. */
@@ -468,7 +470,7 @@ rv__equal(const void *mine, const void *shared, size_t n)
 {
     uint64_t a[2], b[2];
     if (n - sizeof *a > sizeof *a) {
-        return memcmp(mine, shared, n) == 0;
+        return n == 0 || memcmp(mine, shared, n) == 0;
     }
     memcpy(a, mine, sizeof *a);
     memcpy(b, shared, sizeof *b);

@@ -1,4 +1,5 @@
-/* Walking a dict without trusting it. */
+/* Walking a dict without trusting it, while others may work: what is read
+ * decides only once where to read next. */
 #include "shm/dict.h"
 
 #include <errno.h>
@@ -13,11 +14,24 @@ struct tally {
     const struct rv__shard *shard;
     struct rv__table table;
     uint32_t *n_passed; /* By bucket. */
+    char *key;          /* Room for the longest. */
     uint32_t n_entries, n_mortal, n_flushed;
     uint64_t bytes;
     uint64_t n_nodes_left; /* So that a walk along links ends. */
     struct rv_error *error;
 };
+
+static uint64_t
+load64(const uint64_t *place)
+{
+    return __atomic_load_n(place, __ATOMIC_RELAXED);
+}
+
+static uint32_t
+load32(const uint32_t *place)
+{
+    return __atomic_load_n(place, __ATOMIC_RELAXED);
+}
 
 static uint32_t
 shard_number(const struct tally *tally)
@@ -38,12 +52,14 @@ damage(const struct tally *tally, uint64_t offset, const char *what)
 static int
 check_node(struct tally *tally, uint64_t offset, const struct rv__node *node)
 {
-    if (node->type < RV_DICT_BYTES || node->type > RV_DICT_BOOLEAN
-        || (node->type != RV_DICT_BYTES && node->length)) {
+    uint8_t type = __atomic_load_n(&node->type, __ATOMIC_RELAXED);
+    uint32_t length = load32(&node->length);
+    if (type < RV_DICT_BYTES || type > RV_DICT_BOOLEAN
+        || (type != RV_DICT_BYTES && length)) {
         return damage(tally, offset, "a node of no type");
     }
     size_t bytes = rv_slab_size(tally->dict->zone, offset);
-    if (bytes < sizeof *node + node->length) {
+    if (bytes < sizeof *node + length) {
         return damage(tally, offset, "a node that is not allocated");
     }
     tally->bytes += bytes;
@@ -71,14 +87,14 @@ check_nodes(struct tally *tally, uint64_t offset, uint64_t *np,
             return damage(tally, offset, "a link out of the heap");
         }
         int rc = check_node(tally, offset, node);
-        if (!rc && lastp && node->previous != previous) {
+        if (!rc && lastp && load64(&node->previous) != previous) {
             rc = damage(tally, offset, "a wrong backward link");
         }
         if (rc) {
             return rc;
         }
         previous = offset;
-        offset = node->next;
+        offset = load64(&node->next);
     }
     if (lastp) {
         *lastp = previous;
@@ -86,14 +102,16 @@ check_nodes(struct tally *tally, uint64_t offset, uint64_t *np,
     return 0;
 }
 
+/* 'entry' is a copy. */
 static int
-check_list(struct tally *tally, uint64_t offset, struct rv__entry *entry)
+check_list(struct tally *tally, uint64_t offset, const struct rv__entry *entry)
 {
-    const struct rv__ends *ends = rv__entry_ends(entry);
+    uint64_t at = offset + rv__ends_at(entry->key_length);
+    const struct rv__ends *ends = rv__dict_at(tally->dict, at);
     uint64_t n = 0;
     uint64_t last = 0;
-    int rc = check_nodes(tally, ends->first, &n, &last);
-    if (!rc && (n == 0 || n != entry->number || last != ends->last)) {
+    int rc = check_nodes(tally, load64(&ends->first), &n, &last);
+    if (!rc && (n == 0 || n != entry->number || last != load64(&ends->last))) {
         rc = damage(tally, offset, "a list of another length");
     }
     return rc;
@@ -101,29 +119,56 @@ check_list(struct tally *tally, uint64_t offset, struct rv__entry *entry)
 
 /* ----------------------------------------------------------------- entries */
 
+/* Copies what an entry says of itself.  False: none can be there. */
+static bool
+copy_entry(const struct rv_dict *dict, uint64_t ref, struct rv__entry *copy)
+{
+    uint64_t offset = rv__ref_offset(ref);
+    if (!rv__dict_is_inside(dict, offset, sizeof *copy)) {
+        return false;
+    }
+    rv__copy(copy, rv__dict_at(dict, offset), sizeof *copy);
+    return rv__dict_is_inside(
+        dict, offset,
+        rv__entry_size(copy->type, copy->key_length, copy->length));
+}
+
+static const struct rv__entry *
+entry_of(const struct tally *tally, uint64_t ref)
+{
+    return rv__dict_at(tally->dict, rv__ref_offset(ref));
+}
+
+/* Whether another entry has the key. */
+static bool
+has_key(const struct tally *tally, uint64_t ref, uint32_t key_length)
+{
+    struct rv__entry copy;
+    return copy_entry(tally->dict, ref, &copy) && copy.key_length == key_length
+           && rv__equal(tally->key, entry_of(tally, ref) + 1, key_length);
+}
+
 /* Whether the first slot that a search for the entry's key comes to is
  * 'slot'. */
 static bool
-is_found_at(const struct tally *tally, struct rv__entry *entry,
-            const uint64_t *slot)
+is_found_at(const struct tally *tally, const struct rv__entry *entry,
+            const uint64_t *slot, uint64_t ref)
 {
     const struct rv__table *table = &tally->table;
     for (uint32_t d = 0; d < RV__DICT_PROBES && d <= table->mask; d++) {
         const struct rv__bucket *bucket =
             &table->buckets[(entry->hash + d) & table->mask];
         for (uint32_t i = 0; i < RV__DICT_SLOTS; i++) {
+            uint64_t other = load64(&bucket->refs[i]);
             if (&bucket->refs[i] == slot) {
                 return true;
             }
-            struct rv__entry *other =
-                rv__entry_at(tally->dict, bucket->refs[i]);
-            if (rv__ref_tag(bucket->refs[i]) == rv__ref_tag(*slot) && other
-                && other->key_length == entry->key_length
-                && memcmp(other + 1, entry + 1, entry->key_length) == 0) {
+            if (rv__ref_tag(other) == rv__ref_tag(ref)
+                && has_key(tally, other, entry->key_length)) {
                 return false;
             }
         }
-        if (bucket->n_passed == 0) {
+        if (load32(&bucket->n_passed) == 0) {
             return false;
         }
     }
@@ -131,14 +176,18 @@ is_found_at(const struct tally *tally, struct rv__entry *entry,
 }
 
 static int
-check_fields(const struct tally *tally, uint64_t ref, struct rv__entry *entry)
+check_fields(const struct tally *tally, uint64_t ref,
+             const struct rv__entry *entry)
 {
     const struct rv_dict *dict = tally->dict;
     uint64_t offset = rv__ref_offset(ref);
-    uint64_t hash = rv_siphash13(dict->hash_key, entry + 1, entry->key_length);
+    rv__copy(tally->key, entry_of(tally, ref) + 1, entry->key_length);
+    uint64_t hash =
+        rv_siphash13(dict->hash_key, tally->key, entry->key_length);
     uint64_t shard = entry->version & ((1U << RV__SHARD_BITS) - 1);
     if (!rv__ref_fits(ref, entry->version) || shard != shard_number(tally)
-        || entry->version >> RV__SHARD_BITS > tally->shard->versions) {
+        || entry->version >> RV__SHARD_BITS
+               > load64(&tally->shard->versions)) {
         return damage(tally, offset, "a wrong version");
     }
     if (entry->hash != (uint32_t)hash || rv__ref_tag(ref) != rv__hash_tag(hash)
@@ -153,31 +202,32 @@ check_fields(const struct tally *tally, uint64_t ref, struct rv__entry *entry)
 }
 
 static int
-check_entry(struct tally *tally, uint32_t bucket, const uint64_t *slot)
+check_entry(struct tally *tally, uint32_t bucket, const uint64_t *slot,
+            uint64_t ref)
 {
-    uint64_t offset = rv__ref_offset(*slot);
-    struct rv__entry *entry = rv__entry_at(tally->dict, *slot);
+    struct rv__entry entry;
+    uint64_t offset = rv__ref_offset(ref);
     size_t bytes = rv_slab_size(tally->dict->zone, offset);
-    if (!entry
-        || bytes < rv__entry_size(entry->type, entry->key_length,
-                                  entry->length)) {
+    if (!copy_entry(tally->dict, ref, &entry)
+        || bytes
+               < rv__entry_size(entry.type, entry.key_length, entry.length)) {
         return damage(tally, offset, "an entry that is not allocated");
     }
     tally->bytes += bytes;
     tally->n_entries++;
-    tally->n_mortal += entry->expires_ms != 0;
-    tally->n_flushed += rv__is_flushed(tally->shard, entry->version);
-    uint32_t b = entry->hash & tally->table.mask;
+    tally->n_mortal += entry.expires_ms != 0;
+    tally->n_flushed += rv__is_flushed(tally->shard, entry.version);
+    uint32_t b = entry.hash & tally->table.mask;
     for (uint32_t d = 0; b != bucket && d < RV__DICT_PROBES; d++) {
         tally->n_passed[b]++;
         b = (b + 1) & tally->table.mask;
     }
-    int rc = check_fields(tally, *slot, entry);
-    if (!rc && !is_found_at(tally, entry, slot)) {
+    int rc = check_fields(tally, ref, &entry);
+    if (!rc && !is_found_at(tally, &entry, slot, ref)) {
         rc = damage(tally, offset, "an entry that is not found by its key");
     }
-    if (!rc && entry->type == RV__DICT_LIST) {
-        rc = check_list(tally, offset, entry);
+    if (!rc && entry.type == RV__DICT_LIST) {
+        rc = check_list(tally, offset, &entry);
     }
     return rc;
 }
@@ -191,13 +241,14 @@ check_buckets(struct tally *tally)
     for (uint32_t b = 0; b <= tally->table.mask && !rc; b++) {
         const struct rv__bucket *bucket = &tally->table.buckets[b];
         for (uint32_t i = 0; i < RV__DICT_SLOTS && !rc; i++) {
-            if (bucket->refs[i]) {
-                rc = check_entry(tally, b, &bucket->refs[i]);
+            uint64_t ref = load64(&bucket->refs[i]);
+            if (ref) {
+                rc = check_entry(tally, b, &bucket->refs[i], ref);
             }
         }
     }
     for (uint32_t b = 0; b <= tally->table.mask && !rc; b++) {
-        if (tally->table.buckets[b].n_passed != tally->n_passed[b]) {
+        if (load32(&tally->table.buckets[b].n_passed) != tally->n_passed[b]) {
             rc = damage(tally, b, "a wrong count of entries that came by");
         }
     }
@@ -232,16 +283,17 @@ check_shard(struct tally *tally)
 {
     const struct rv__shard *shard = tally->shard;
     uint64_t n;
-    if (!rv__table_open(tally->dict, shard->table, &tally->table)) {
-        return damage(tally, shard->table, "a table that cannot be");
+    uint64_t word = load64(&shard->table);
+    if (!rv__table_open(tally->dict, word, &tally->table)) {
+        return damage(tally, word, "a table that cannot be");
     }
     int rc = check_table(tally);
-    rc = rc ? rc : check_nodes(tally, shard->garbage, &n, NULL);
+    rc = rc ? rc : check_nodes(tally, load64(&shard->garbage), &n, NULL);
     if (!rc
-        && (tally->n_entries != shard->n_entries
-            || tally->n_mortal != shard->n_mortal
-            || tally->n_flushed != shard->n_flushed)) {
-        rc = damage(tally, shard->n_entries, "entries are counted wrongly");
+        && (tally->n_entries != load32(&shard->n_entries)
+            || tally->n_mortal != load32(&shard->n_mortal)
+            || tally->n_flushed != load32(&shard->n_flushed))) {
+        rc = damage(tally, word, "entries are counted wrongly");
     }
     return rc;
 }
@@ -264,7 +316,8 @@ rv__dict_audit(const struct rv_dict *dict, uint64_t *bytesp,
         || root->n_shards != dict->shard_mask + 1) {
         return rv_error_set(error, -EUCLEAN, "dict: its root is damaged");
     }
-    int rc = 0;
+    tally.key = malloc(RV_DICT_KEY_MAX_BYTES);
+    int rc = tally.key ? 0 : rv_error_set(error, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i <= dict->shard_mask && !rc; i++) {
         tally.shard = &dict->shards[i];
         tally.n_entries = 0;
@@ -272,6 +325,7 @@ rv__dict_audit(const struct rv_dict *dict, uint64_t *bytesp,
         tally.n_flushed = 0;
         rc = check_shard(&tally);
     }
+    free(tally.key);
     if (!rc) {
         *bytesp = tally.bytes;
     }

@@ -36,7 +36,7 @@ ask_for_bucket(const struct rv_dict *dict, struct step *step)
     uint64_t word = __atomic_load_n(&step->shard->table, __ATOMIC_ACQUIRE);
     step->bucket = NULL;
     if (rv__table_open(dict, word, &table) && table.buckets) {
-        step->bucket = &table.buckets[(uint32_t)step->hash & table.mask];
+        step->bucket = table.buckets + ((uint32_t)step->hash & table.mask);
         __builtin_prefetch(step->bucket);
     }
 }

@@ -282,7 +282,7 @@ static __attribute__((noinline)) int
 get_patiently(struct rv_dict *dict, const void *key, size_t key_length,
               void *buffer, size_t size, struct rv_dict_value *value)
 {
-    struct search search;
+    struct search search = {.dict = dict};
     int rc = read_key(&search, dict, key, key_length, buffer, size);
     return finish_get(&search, rc, value);
 }
@@ -348,7 +348,8 @@ rv_dict_ttl(struct rv_dict *dict, const void *key, size_t key_length,
             int64_t *ttl_msp)
 {
     struct search search;
-    int rc = read_key(&search, dict, key, key_length, NULL, 0);
+    char unwanted; /* The value, of which nothing is copied. */
+    int rc = read_key(&search, dict, key, key_length, &unwanted, 0);
     if (rc) {
         return rc;
     }
@@ -368,7 +369,8 @@ rv_dict_llen(struct rv_dict *dict, const void *key, size_t key_length,
              uint64_t *np)
 {
     struct search search;
-    int rc = read_key(&search, dict, key, key_length, NULL, 0);
+    char unwanted; /* The value, of which nothing is copied. */
+    int rc = read_key(&search, dict, key, key_length, &unwanted, 0);
     if (rc == -ENOENT || (!rc && is_dead(&search))) {
         *np = 0;
         return 0;
@@ -428,7 +430,10 @@ copy_key(struct search *search, struct key_copies *copies)
         || !rv__dict_is_inside(dict, offset, sizeof *entry + length)) {
         return -EAGAIN;
     }
-    int rc = grow_copies(copies, sizeof length + length);
+    /* More than the heap has, by far, comes of references to one entry. */
+    int rc = copies->n / 2 > dict->zone->n_heap
+                 ? -EUCLEAN
+                 : grow_copies(copies, sizeof length + length);
     if (rc) {
         return rc;
     }
@@ -472,7 +477,7 @@ copy_shard(struct search *search, struct key_copies *copies)
     }
     for (uint32_t b = 0; table.buckets && b <= table.mask; b++) {
         for (uint32_t i = 0; i < RV__DICT_SLOTS; i++) {
-            search->slot = &table.buckets[b].refs[i];
+            search->slot = table.buckets[b].refs + i;
             int rc = copy_slot(search, copies);
             if (rc) {
                 return rc;

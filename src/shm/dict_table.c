@@ -338,7 +338,7 @@ replace_table(struct rv_dict *dict, struct rv__shard *shard, uint32_t log)
     }
     uint64_t sequence = take_version(dict, shard) >> RV__SHARD_BITS;
     uint64_t word = offset >> 4 << 32 | (sequence & 0xffff) << 16 | log;
-    if (!rv__table_open(dict, word, &fresh)) {
+    if (!rv__table_open(dict, word, &fresh) || !fresh.buckets) {
         return -EUCLEAN;
     }
     rv__store_fence();

@@ -182,18 +182,19 @@ int
 rv_zone_format(int fd, const struct rv_zone_settings *settings,
                struct rv_error *error)
 {
-    struct rv__geometry geometry;
     int rc = check_settings(settings, error);
     if (!rc) {
         rc = check_empty(fd, error);
     }
+    if (rc) {
+        return rc;
+    }
     struct rv__header *header = rv__header_create();
-    if (!rc && !header) {
-        rc = rv_error_set(error, -ENOMEM, "out of memory");
+    if (!header) {
+        return rv_error_set(error, -ENOMEM, "out of memory");
     }
-    if (!rc) {
-        rc = fill_header(header, settings, &geometry, error);
-    }
+    struct rv__geometry geometry = {0};
+    rc = fill_header(header, settings, &geometry, error);
     if (!rc) {
         rc = write_zone(fd, header, &geometry, error);
     }
@@ -280,7 +281,7 @@ rv_zone_read_info(int fd, struct rv_zone_info *info, struct rv_error *error)
     if (!header) {
         return rv_error_set(error, -ENOMEM, "out of memory");
     }
-    struct rv__geometry geometry;
+    struct rv__geometry geometry = {0};
     int rc = rv__zone_read(fd, header, &geometry, error);
     if (!rc) {
         rv__info_init(info, header, &geometry);
@@ -333,7 +334,7 @@ rv_zone_grow(int fd, uint64_t size_bytes, struct rv_error *error)
     if (!header) {
         return rv_error_set(error, -ENOMEM, "out of memory");
     }
-    struct rv__geometry geometry;
+    struct rv__geometry geometry = {0};
     uint64_t file_bytes = 0;
     int rc = read_header(fd, header, &geometry, &file_bytes, error);
     if (!rc) {

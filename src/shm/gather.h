@@ -14,7 +14,10 @@ void rv__slab_open(struct rv_zone *zone);
  * to 'keep' them; and the spare chunks of all sizes. */
 int rv__slab_return(struct rv_zone *zone, bool keep);
 
-/* Memory is short: returns what the caller can spare, and heals the dead. */
+/* Memory is short: returns what the caller can spare, and heals the dead.  1:
+ * something came of it, so that another try may succeed; 0: nothing did; or an
+ * error.  Cheap while nothing does.  Of the dead it finds those at once that
+ * the kernel has marked, the others once a second. */
 int rv__slab_gather(struct rv_zone *zone);
 
 /* Gives back what a dead member had in its hands.  The caller holds its life

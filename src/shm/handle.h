@@ -34,6 +34,8 @@ struct rv_zone {
     /* Set once.  Read-only handles have tid, member and robust zero. */
     char *base;
     struct rv__member *member;
+    struct rv__member *idle; /* The same while no transaction is open, else
+                              * NULL. */
     struct robust_list_head *robust;
     long node_bias; /* From a lock's word to what the kernel takes for its
                      * node. */

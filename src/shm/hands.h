@@ -3,10 +3,12 @@
  * Room: shm.
  *
  * A "thing" is an object or a run of pages in use.  It is named by where it
- * begins, in units of 16 bytes of the heap: 256 a page, so that (thing >> 8) is
- * its page, and 32 bits are enough.  That is also the index of its state, one
- * of 256 a page, so that a free finds it without knowing the size of the
- * object; states of units in which nothing begins are 0.
+ * begins, in units of 16 bytes of the heap: 256 a page, so that (thing >> 8)
+ * is its page, and 32 bits are enough.  That is also the index of its state,
+ * one of 256 a page, so that a free finds it without knowing the size of the
+ * object; states of units in which nothing begins are 0.  (Numbered without
+ * gaps the states of a chunk would take less memory, but a free would have to
+ * divide, which takes longer.)
  *
  *     the page map    knows which pages are free, in runs     (pages.h)
  *     28 shelves      know the chunks of a size               (shelf.h)
@@ -34,6 +36,8 @@ enum {
     RV__THING_HELD = 1,
     RV__THING_USED = 2,
 };
+
+enum { RV__THING_BYTES = 16 }; /* What a thing's name counts. */
 
 enum {
     RV__MAGAZINE_ITEMS = 62,
@@ -83,6 +87,7 @@ struct rv__slab_view {
     uint8_t *states;
     uint64_t heap;
     uint32_t max_pages;
+    uint32_t n_things; /* Those of 'max_pages'. */
 
     /* Things that stay in the hands when memory is short: the reserves. */
     uint8_t n_kept[RV_SLAB_CLASSES];
@@ -91,6 +96,10 @@ struct rv__slab_view {
     /* Sizes, a bit each, of which the hands may have more than a member should
      * keep when pages are scarce. */
     uint32_t surplus;
+
+    /* Not before then are all members looked for anew, when memory is short.
+     */
+    int64_t search_ms;
 
     /* Objects on top of a magazine that the transaction of that number freed,
      * and must not give out. */

@@ -134,7 +134,7 @@ int
 rv__header_check(const struct rv__header *header,
                  struct rv__geometry *geometry, struct rv_error *error)
 {
-    struct rv__geometry g;
+    struct rv__geometry g = {0};
     int rc = check_kind(header, error);
     if (!rc) {
         rc = check_ranges(header, error);

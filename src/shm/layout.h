@@ -90,14 +90,23 @@ struct rv__change {
     uint64_t old;
 };
 
+/* What a private transaction of the slab's changes, in a form of its own, see
+ * move.h. */
+struct rv__move {
+    uint64_t word;  /* Of the magazine, as it was. */
+    uint64_t where; /* Offset of the place << 5 | class. */
+};
+
 /* An undo log.  'head' is (offset of the lock << 16 | number of changes) in
  * one word, because whoever recovers the lock must see both at one instant:
  * a slot belongs to the dead holder of lock L just when its head says L and
  * more than 0 changes, for a living one says so only while it holds L.  Head
- * 0 is the commit; a head without changes says nothing. */
+ * 0 is the commit; a head without changes says nothing.  Two heads, which no
+ * number of changes can be, say that 'move' is to be undone. */
 struct rv__log {
     uint64_t head;
-    uint64_t reserved[7];
+    struct rv__move move;
+    uint64_t reserved[5];
     struct rv__change changes[RV_TX_WORDS_MAX];
 };
 

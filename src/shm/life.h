@@ -32,6 +32,10 @@ enum { RV__LIFE_WAS_DEAD = 1 };
  * -EUCLEAN: the word is damaged. */
 int rv__life_try(struct rv__life *life) RV_MUST_CHECK;
 
+/* Whether the kernel has marked the word: its holder died, and nobody has
+ * settled it.  Only looks. */
+bool rv__life_is_dead(const struct rv__life *life);
+
 /* Marks the word as the kernel does when its holder dies, if the thread 'tid'
  * of process 'pid' holds it by its word, but is there no more; whether it was
  * so.  The kernel itself misses one end: a thread other than its process's
@@ -39,10 +43,18 @@ int rv__life_try(struct rv__life *life) RV_MUST_CHECK;
  * kernel looks for what it holds, and so finds nothing. */
 bool rv__life_bury(struct rv__life *life, uint32_t pid, uint32_t tid);
 
+/* Whether the word is one that rv__life_init made, whoever holds it. */
+bool rv__life_is_intact(const struct rv__life *life);
+
+/* Whether the thread 'tid' holds the word, by what the word says. */
+bool rv__life_is_of(const struct rv__life *life, uint32_t tid);
+
 /* What the dead holder left is in order now. */
 void rv__life_settle(struct rv__life *life);
 
-/* Gives the word back; by the thread that took it, after settling. */
-void rv__life_release(struct rv__life *life);
+/* Gives the word back; by the thread that took it, after settling.  False: it
+ * cannot be, for a stray write broke it out of the C library's list of what
+ * the thread holds; its memory must stay mapped as long as the thread is. */
+bool rv__life_release(struct rv__life *life);
 
 #endif

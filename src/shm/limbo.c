@@ -128,6 +128,9 @@ rv__limbo_return_runs(struct rv_zone *zone, uint32_t n_keep)
         if (n_keep && rv__is_run(zone, thing, n_keep)) {
             continue;
         }
+        if (!rv__is_run(zone, thing, 0)) {
+            return -EUCLEAN;
+        }
         rc = rv__tx_begin(zone, map_lock(zone), RV_TX_WORDS_MAX);
         if (rc) {
             return rc;

@@ -19,6 +19,7 @@ rv__is_run(const struct rv_zone *zone, uint32_t thing, uint32_t n_pages)
     }
     uint64_t tag = rv__page_tag(zone, thing >> 8);
     return rv__tag_kind(tag) == RV__PAGE_RUN
+           && rv__tag_n(tag) <= zone->slab.max_pages - (thing >> 8)
            && (n_pages == 0 || rv__tag_n(tag) == n_pages);
 }
 

@@ -32,7 +32,7 @@ enum {
     SLEEP_MS = 50,
     STARVING_AFTER_MS = 5,
     STARVING_FOR_MS = 10,
-    SUSPECT_AFTER_MS = 1000,
+    SUSPECT_AFTER_MS = 200,
     POLITE_PAUSES = 4096,
     FRUITLESS_WAKES = 16,
 };
@@ -105,11 +105,12 @@ count_out(struct rv_lock *lock)
     }
 }
 
-/* Takes the word away from a holder that is nobody. */
+/* Takes the word away from a holder that is nobody, or that waits here. */
 static void
 suspect(struct rv_zone *zone, struct rv_lock *lock, uint32_t word)
 {
-    if (!rv__member_is_living(zone, word & FUTEX_TID_MASK)) {
+    uint32_t tid = word & FUTEX_TID_MASK;
+    if (tid == zone->tid || !rv__member_is_living(zone, tid)) {
         __atomic_compare_exchange_n(&lock->word, &word,
                                     (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
                                     false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);

@@ -1,5 +1,7 @@
 #include "shm/log.h"
 
+#include "shm/move.h"
+
 static bool
 is_change_valid(const struct rv_zone *zone, uint64_t offset, uint64_t width)
 {
@@ -35,6 +37,10 @@ rv__log_undo(struct rv_zone *zone, struct rv__log *log)
     uint64_t head = __atomic_load_n(&log->head, __ATOMIC_RELAXED);
     uint64_t n = RV_MIN(head & RV__HEAD_COUNT, (uint64_t)RV_TX_WORDS_MAX);
     rv__zone_refresh_size(zone);
+    if (rv__log_is_move(head)) {
+        rv__move_undo(zone, log, head);
+        n = 0;
+    }
     while (n) {
         undo_change(zone, &log->changes[--n]);
     }

@@ -26,6 +26,8 @@
 enum {
     RV__HEAD_SHIFT = 16,
     RV__HEAD_COUNT = (1 << RV__HEAD_SHIFT) - 1,
+    RV__HEAD_OUT = RV__HEAD_COUNT - 1, /* Moves, see move.h. */
+    RV__HEAD_IN = RV__HEAD_COUNT - 2,
     RV__WHERE_SHIFT = 4,
     RV__WHERE_WIDTH = (1 << RV__WHERE_SHIFT) - 1,
 };
@@ -37,6 +39,13 @@ void rv__log_recover(struct rv_zone *zone, struct rv_lock *lock);
 /* Undoes the changes of 'log' and empties it.  The caller holds the lock that
  * its head names, or the life word of its member if it names none. */
 void rv__log_undo(struct rv_zone *zone, struct rv__log *log);
+
+/* Whether a log with this head tells of a move. */
+static inline bool
+rv__log_is_move(uint64_t head)
+{
+    return head == RV__HEAD_OUT || head == RV__HEAD_IN;
+}
 
 /* Why no transaction can begin, a negative errno, or 0. */
 int rv__tx_refusal(const struct rv_zone *zone, const struct rv_lock *lock,
@@ -66,7 +75,9 @@ rv__tx_can_set(const struct rv_zone *zone, uint64_t offset, uint32_t width)
 static inline bool
 rv__tx_can_lock(const struct rv_zone *zone, uint64_t offset)
 {
-    return offset - zone->mutable_begin < zone->n_mutable && offset % 8 == 0;
+    return offset - zone->mutable_begin
+               <= zone->n_mutable - sizeof(struct rv_lock)
+           && offset % 8 == 0;
 }
 
 /* The lock is held: makes the transaction.  The first change's head follows
@@ -83,6 +94,7 @@ rv__tx_enter(struct rv_zone *zone, struct rv_lock *lock, uint32_t n_words)
     zone->n_words_left = n_words;
     zone->failure = 0;
     zone->number++;
+    zone->idle = NULL;
     zone->is_open = true;
 }
 
@@ -90,7 +102,7 @@ static inline bool
 rv__tx_can_begin(const struct rv_zone *zone, const struct rv_lock *lock,
                  uint32_t n_words)
 {
-    return zone->tid && !zone->is_open && n_words <= RV_TX_WORDS_MAX
+    return zone->idle && n_words <= RV_TX_WORDS_MAX
            && !rv__lock_is_pending(zone)
            && (!lock || rv__tx_can_lock(zone, rv__offset_of(zone, lock)));
 }
@@ -184,6 +196,7 @@ static inline void
 rv__tx_leave(struct rv_zone *zone)
 {
     zone->is_open = false;
+    zone->idle = zone->member;
     if (zone->lock) {
         rv__lock_release(zone, zone->lock);
     }

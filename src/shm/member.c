@@ -23,6 +23,16 @@
 #include "shm/gather.h"
 #include "shm/log.h"
 
+/* Whether a lock can lie at 'offset'.  What looks like one where members keep
+ * their own would be waited for until they end. */
+static bool
+is_lock(const struct rv_zone *zone, uint64_t offset)
+{
+    const struct rv__geometry *geometry = &zone->mapping->geometry;
+    return rv__tx_can_lock(zone, offset)
+           && (offset < geometry->lives || offset >= geometry->heap);
+}
+
 /* Undoes what the log of a slot whose life word the caller holds has left. */
 static void
 settle_log(struct rv_zone *zone, struct rv__member *member)
@@ -37,7 +47,7 @@ settle_log(struct rv_zone *zone, struct rv__member *member)
         return;
     }
     rv__zone_refresh_size(zone);
-    if (rv__tx_can_lock(zone, offset)) {
+    if (is_lock(zone, offset)) {
         struct rv_lock *lock = (struct rv_lock *)(void *)(zone->base + offset);
         if (rv__lock_take(zone, lock)) {
             rv__log_recover(zone, lock);
@@ -53,8 +63,8 @@ settle_log(struct rv_zone *zone, struct rv__member *member)
 static void
 mark_taken(const struct rv_zone *zone, struct rv__member *member)
 {
-    member->pid = zone->pid;
-    __atomic_store_n(&member->tid, zone->tid, __ATOMIC_RELAXED);
+    __atomic_store_n(&member->pid, zone->pid, __ATOMIC_RELAXED);
+    __atomic_store_n(&member->tid, zone->tid, __ATOMIC_RELEASE);
     rv__barrier();
 }
 
@@ -90,9 +100,12 @@ bury(struct rv_zone *zone, uint32_t index)
     const struct rv__member *member = rv__member_of(zone, index);
     uint64_t namespace =
         __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
+    /* In the order that mark_taken has it the other way round: a process that
+     * a new holder's thread is not of would bury that one alive. */
+    uint32_t tid = __atomic_load_n(&member->tid, __ATOMIC_ACQUIRE);
+    uint32_t pid = __atomic_load_n(&member->pid, __ATOMIC_RELAXED);
     return namespace && namespace == zone->pid_namespace
-           && rv__life_bury(rv__life_of(zone, index), member->pid,
-                            __atomic_load_n(&member->tid, __ATOMIC_RELAXED));
+           && rv__life_bury(rv__life_of(zone, index), pid, tid);
 }
 
 /* As rv__life_try, and it knows better than a life word that lies. */
@@ -130,6 +143,7 @@ take(struct rv_zone *zone, uint32_t index)
     __atomic_store_n(&member->n_attached, member->n_attached + 1,
                      __ATOMIC_RELAXED);
     zone->member = member;
+    zone->idle = member;
     zone->index = index;
     rv__slab_open(zone);
     return 0;
@@ -147,13 +161,15 @@ rv__member_take(struct rv_zone *zone)
     return -EAGAIN;
 }
 
-void
+bool
 rv__member_release(struct rv_zone *zone)
 {
     rv__slab_return(zone, false);
     mark_free(zone->member);
-    rv__life_release(rv__life_of(zone, zone->index));
+    bool is_released = rv__life_release(rv__life_of(zone, zone->index));
     zone->member = NULL;
+    zone->idle = NULL;
+    return is_released;
 }
 
 bool
@@ -161,8 +177,9 @@ rv__member_is_living(struct rv_zone *zone, uint32_t tid)
 {
     for (uint32_t i = 0; i < zone->mapping->geometry.n_members; i++) {
         const struct rv__member *member = rv__member_of(zone, i);
-        if (__atomic_load_n(&member->tid, __ATOMIC_RELAXED) == tid) {
-            return !bury(zone, i);
+        if (__atomic_load_n(&member->tid, __ATOMIC_RELAXED) == tid
+            && rv__life_is_of(rv__life_of(zone, i), tid) && !bury(zone, i)) {
+            return true; /* Else another thread may have the number by now. */
         }
     }
     return false;
@@ -185,6 +202,20 @@ rv__member_heal(struct rv_zone *zone, uint32_t index)
     mark_free(member);
     rv__life_release(rv__life_of(zone, index));
     return rc == RV__LIFE_WAS_DEAD;
+}
+
+int
+rv__member_heal_marked(struct rv_zone *zone)
+{
+    int rc = rv__tx_refusal(zone, NULL, 0);
+    int n = 0;
+    uint32_t n_members = rc ? 0 : zone->mapping->geometry.n_members;
+    for (uint32_t i = 0; i < n_members; i++) {
+        if (__builtin_expect(rv__life_is_dead(rv__life_of(zone, i)), 0)) {
+            n += rv__member_heal(zone, i);
+        }
+    }
+    return rc ? rc : n;
 }
 
 int

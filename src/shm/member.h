@@ -13,12 +13,18 @@
  */
 int rv__member_take(struct rv_zone *zone) RV_MUST_CHECK;
 
-/* Gives the slot of 'zone' back; no transaction is open. */
-void rv__member_release(struct rv_zone *zone);
+/* Gives the slot of 'zone' back; no transaction is open.  False: what is
+ * mapped must stay so, as rv__life_release says. */
+bool rv__member_release(struct rv_zone *zone);
 
 /* Puts slot 'index' in order and frees it, if its member died: 1, else 0.
  * Never in a transaction; may wait for locks. */
 int rv__member_heal(struct rv_zone *zone, uint32_t index);
+
+/* Puts the slots in order whose members the kernel has marked as dead, with no
+ * system call and no look at the others; how many, or an error as
+ * rv_zone_heal. */
+int rv__member_heal_marked(struct rv_zone *zone);
 
 /* Whether some slot is that of thread 'tid', alive. */
 bool rv__member_is_living(struct rv_zone *zone, uint32_t tid);

@@ -21,13 +21,15 @@ give(const struct rv_metrics *metrics, uint64_t offset,
     metric->name[sizeof metric->name - 1] = '\0';
     metric->metrics = metrics;
     metric->offset = offset;
+    metric->n_before++;
     return 0;
 }
 
 int
 rv_metrics_next(const struct rv_metrics *metrics, struct rv_metric *metric)
 {
-    if (!metrics->zone->base) {
+    /* Links in a circle, which only stray writes make, have an end, too. */
+    if (!metrics->zone->base || metric->n_before >= RV_METRICS_MAX) {
         return -ENOENT;
     }
     const uint64_t *link = &metrics->root->first;
@@ -146,23 +148,24 @@ rv_metric_read_histogram(const struct rv_metric *metric,
 {
     const struct rv_metrics *metrics = metric->metrics;
     const struct rv__metric *found = metric_of(metric, RV_METRIC_HISTOGRAM);
-    if (!found || found->bits == 0 || found->bits > RV_HISTOGRAM_BITS_MAX) {
+    uint32_t bits = found ? found->bits : 0;
+    if (bits == 0 || bits > RV_HISTOGRAM_BITS_MAX) {
         return -ENOENT;
     }
-    uint32_t n = rv__bucket_of(found->max_value, found->bits) + 1;
+    uint64_t max_value = found->max_value;
+    uint32_t n = rv__bucket_of(max_value, bits) + 1;
     struct rv_histogram_reading *reading =
         calloc(1, sizeof *reading + n * sizeof reading->counts[0]);
     if (!reading) {
         return -ENOMEM;
     }
     reading->counts = (uint64_t *)(reading + 1);
-    reading->bits = found->bits;
+    reading->bits = bits;
     reading->n_buckets = n;
     reading->min = UINT64_MAX;
     for (uint32_t i = 0; i < metrics->n_members; i++) {
-        const uint64_t *words =
-            rv__stripe_at(metrics, found, i,
-                          rv__stripe_words(found->max_value, found->bits));
+        const uint64_t *words = rv__stripe_at(
+            metrics, found, i, rv__stripe_words(max_value, bits));
         if (words) {
             add_stripe(reading,
                        (const struct rv__stripe *)(const void *)words);

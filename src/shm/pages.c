@@ -254,11 +254,10 @@ void
 rv__pages_give(struct rv_zone *zone, uint32_t page)
 {
     struct rv__page_map *map = map_of(zone);
-    uint64_t tag = rv__page_tag(zone, page);
-    uint32_t n = rv__tag_n(tag);
     uint32_t known = RV_MIN(map->n_pages, zone->slab.max_pages);
-    if (rv__tag_kind(tag) != RV__PAGE_RUN || n == 0 || page >= known
-        || n > known - page) {
+    uint64_t tag = page < known ? rv__page_tag(zone, page) : 0;
+    uint32_t n = rv__tag_n(tag);
+    if (rv__tag_kind(tag) != RV__PAGE_RUN || n == 0 || n > known - page) {
         rv__tx_fail(zone, -EUCLEAN);
         return;
     }

@@ -82,6 +82,16 @@ rv__tag_kind(uint64_t tag)
     return tag & 255;
 }
 
+/* Whether the page is one of objects.  It looks at one bit, for speed; kinds
+ * that do not exist may pass. */
+static inline bool
+rv__tag_is_chunk(uint64_t tag)
+{
+    return tag & RV__PAGE_CHUNK;
+}
+
+_Static_assert(RV__PAGE_CHUNK == 4 && RV__PAGE_PART == 5, "one bit for both");
+
 static inline uint32_t
 rv__tag_class(uint64_t tag)
 {

@@ -232,8 +232,9 @@ add(struct rv_queue *queue, const void *bytes, size_t length)
     if (!element) {
         return -EUCLEAN;
     }
-    *element =
-        (struct rv__element){.number = root->n_pushed + 1, .length = length};
+    struct rv__element fresh = {.number = root->n_pushed + 1,
+                                .length = length};
+    rv__fill(element, &fresh, sizeof fresh);
     rv__fill(element + 1, bytes, length);
     append(queue, offset);
     rv__queue_count(queue, &root->n_ready, 1);
@@ -283,7 +284,7 @@ take_first(struct rv_queue *queue, struct rv_queue_element *taken)
         return -ESTALE;
     }
     struct rv__element *element = element_of(queue, offset);
-    if (!element
+    if (!element || element->length > queue->element_max_bytes
         || !rv_zone_at(zone, offset, sizeof *element + element->length)) {
         return -EUCLEAN;
     }

@@ -63,7 +63,10 @@ static int
 recover(struct rv_queue *queue, uint32_t index)
 {
     const struct rv__taken *taken = &queue->root->taken[index];
-    uint64_t n_max = RV_MIN(queue->capacity, (uint64_t)INT_MAX / 2) + SLACK;
+    uint64_t n_max =
+        rv_zone_size_bytes(queue->zone) / sizeof(struct rv__element);
+    n_max =
+        RV_MIN(RV_MIN(queue->capacity, n_max), (uint64_t)INT_MAX / 2) + SLACK;
     int n = 0;
     if (!__atomic_load_n(&taken->first, __ATOMIC_RELAXED)) {
         return 0;

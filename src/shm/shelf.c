@@ -22,8 +22,8 @@
 #include "shm/limbo.h"
 
 /* clang-format off */
-#define KEEP(BYTES) ((BYTES) <= 512 ? 62 : 62 * 512 / (BYTES) < 16 \
-                                               ? 16 : 62 * 512 / (BYTES))
+#define KEEP(BYTES) ((BYTES) <= 1024 ? 62 : 62 * 1024 / (BYTES) < 32 \
+                                                ? 32 : 62 * 1024 / (BYTES))
 #define CLASS(BYTES, PAGES)                                             \
     {(BYTES) / RV__UNIT_BYTES, (PAGES) * RV_ZONE_PAGE_BYTES / (BYTES),  \
      PAGES, KEEP(BYTES)}
@@ -244,9 +244,10 @@ hold_free(struct rv_zone *zone, uint32_t page, uint32_t size_class, uint32_t n,
     uint32_t thing = page * RV__PAGE_UNITS;
     uint32_t n_held = 0;
     for (uint32_t i = 0; i < sizes->n_objects && n_held < n; i++) {
-        if (zone->slab.states[thing] == RV__THING_FREE) {
+        if (__atomic_load_n(&zone->slab.states[thing], __ATOMIC_RELAXED)
+            == RV__THING_FREE) {
             set_state(zone, thing, RV__THING_HELD);
-            items[n_held++] = thing;
+            __atomic_store_n(&items[n_held++], thing, __ATOMIC_RELAXED);
         }
         thing += sizes->units;
     }

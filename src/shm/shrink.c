@@ -1,8 +1,10 @@
 /* Makes a zone's heap shorter.  The file keeps its length, for a memfd of a
- * zone is sealed against more; what lies behind the heap becomes a hole.
+ * zone is sealed against more; what lies behind the heap becomes a hole, and
+ * so do the states of the objects that were there: zeros say nothing.
  *
- * First the size, then the hole: whoever is killed in between leaves memory
- * that is in use for nothing, and no hole in what is in use. */
+ * First the size, then the holes: whoever is killed in between leaves memory
+ * that is in use for nothing, until the next who shrinks, and no hole in what
+ * is in use. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,6 +27,28 @@ write_size(int fd, uint64_t size_bytes)
 }
 
 static int
+punch(int fd, uint64_t begin, uint64_t end)
+{
+    if (begin < end
+        && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     (off_t)begin, (off_t)(end - begin))) {
+        /* Some file systems know no holes: the memory stays. */
+        return errno == EOPNOTSUPP ? 0 : -errno;
+    }
+    return 0;
+}
+
+/* The pages behind the first 'n', and the states of the objects in them. */
+static int
+punch_behind(int fd, uint64_t n, const struct rv__geometry *geometry)
+{
+    uint64_t states = geometry->states + n * RV__STATES_BYTES;
+    uint64_t pages = geometry->heap + n * RV_ZONE_PAGE_BYTES;
+    int rc = punch(fd, states, geometry->heap);
+    return rc ? rc : punch(fd, pages, geometry->end);
+}
+
+static int
 shrink(int fd, uint64_t present, uint64_t size_bytes,
        const struct rv__geometry *geometry, struct rv_error *error)
 {
@@ -38,13 +62,7 @@ shrink(int fd, uint64_t present, uint64_t size_bytes,
     if (rc) {
         return rv_error_errno(error, rc, "size");
     }
-    uint64_t begin = geometry->heap + size_bytes;
-    if (present > size_bytes
-        && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                     (off_t)begin, (off_t)(present - size_bytes))) {
-        /* Some file systems know no holes: the memory stays. */
-        rc = errno == EOPNOTSUPP ? 0 : -errno;
-    }
+    rc = punch_behind(fd, size_bytes / RV_ZONE_PAGE_BYTES, geometry);
     return rc ? rv_error_errno(error, rc, "hole") : 0;
 }
 

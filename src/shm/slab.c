@@ -1,8 +1,8 @@
 /* Design
  *
  * The short way of an allocation: the last object of the member's magazine
- * goes to the place, in one transaction of three words and no lock.  All else
- * serves to have an object there, and room for what is freed.
+ * goes to the place, in one transaction of three words and no lock (move.h).
+ * All else serves to have an object there, and room for what is freed.
  *
  * What a transaction freed may not be given out in it: an abort, or a death,
  * brings the place back, and the object must still be what it was.  So the
@@ -15,6 +15,7 @@
 
 #include "shm/gather.h"
 #include "shm/limbo.h"
+#include "shm/move.h"
 
 /* A thing by its parts, as they are found behind an offset. */
 struct found {
@@ -66,54 +67,6 @@ fail(struct rv_zone *zone, int code)
     return zone->is_open ? rv__tx_fail(zone, code) : code;
 }
 
-/* ----------------------------------------------------------- the short way */
-
-/* Whether a private transaction can begin that changes 'place', too. */
-static inline bool
-is_short(const struct rv_zone *zone, const uint64_t *place)
-{
-    uint64_t offset = rv__offset_of(zone, place);
-    return rv__tx_can_begin(zone, NULL, RV_SLAB_WORDS)
-           && offset - zone->mutable_begin < zone->n_mutable
-           && offset % sizeof *place == 0;
-}
-
-static inline void
-write_entry(struct rv__change *change, const char *base, const void *place,
-            uint64_t width, uint64_t old)
-{
-    uint64_t offset = (uint64_t)((const char *)place - base);
-    __atomic_store_n(&change->where, offset << RV__WHERE_SHIFT | width,
-                     __ATOMIC_RELAXED);
-    __atomic_store_n(&change->old, old, __ATOMIC_RELAXED);
-}
-
-/* Moves a thing between a magazine and a place, in a private transaction of
- * just these three sets, whose log is written at once: no entry means
- * anything before the head counts it. */
-static inline void
-move_alone(struct rv_zone *zone, uint64_t *word, uint64_t new_word,
-           uint32_t thing, uint8_t old_state, uint64_t *place,
-           uint64_t new_place)
-{
-    const char *base = zone->base;
-    struct rv__log *log = &zone->member->log;
-    uint8_t *state = &zone->slab.states[thing];
-    write_entry(&log->changes[0], base, word, sizeof *word, *word);
-    write_entry(&log->changes[1], base, state, sizeof *state, old_state);
-    write_entry(&log->changes[2], base, place, sizeof *place, *place);
-    rv__barrier();
-    __atomic_store_n(&log->head, 3, __ATOMIC_RELAXED);
-    rv__barrier();
-    __atomic_store_n(word, new_word, __ATOMIC_RELAXED);
-    __atomic_store_n(state, RV__THING_HELD + RV__THING_USED - old_state,
-                     __ATOMIC_RELAXED);
-    __atomic_store_n(place, new_place, __ATOMIC_RELEASE);
-    rv__barrier();
-    __atomic_store_n(&log->head, 0, __ATOMIC_RELAXED);
-    rv__barrier();
-}
-
 /* ------------------------------------------------------------- allocating */
 
 /* In a transaction, three words or less: takes item 'i' out of a magazine, to
@@ -138,6 +91,17 @@ offset_of(const struct rv_zone *zone, uint32_t thing)
     return zone->slab.heap + (uint64_t)thing * RV__UNIT_BYTES;
 }
 
+/* Whether the heap has 'bytes' from where 'thing' begins. */
+static bool
+has_bytes(struct rv_zone *zone, uint32_t thing, size_t bytes)
+{
+    uint64_t end = (uint64_t)thing * RV__UNIT_BYTES + bytes;
+    if (__builtin_expect(end > zone->n_heap, 0)) {
+        rv__zone_refresh_size(zone);
+    }
+    return end <= zone->n_heap;
+}
+
 /* In a transaction: an object from those in the hands. */
 static inline int
 take_object(struct rv_zone *zone, uint32_t size_class, uint64_t *offsetp)
@@ -149,7 +113,8 @@ take_object(struct rv_zone *zone, uint32_t size_class, uint64_t *offsetp)
     }
     uint32_t i = n - 1 - fresh;
     uint32_t thing = magazine_of(zone, size_class)->items[i];
-    if (__builtin_expect(thing >> 8 >= zone->slab.max_pages, 0)) {
+    size_t bytes = (size_t)rv__classes[size_class].units * RV__UNIT_BYTES;
+    if (__builtin_expect(!has_bytes(zone, thing, bytes), 0)) {
         return fail(zone, -EUCLEAN);
     }
     hand_out(zone, size_class, i);
@@ -166,7 +131,8 @@ take_run(struct rv_zone *zone, uint32_t n_pages, uint64_t *offsetp)
         RV_MIN(rv__magazine_count(runs), (uint32_t)RV__MAGAZINE_ITEMS);
     for (uint32_t i = n; i-- > 0;) {
         uint32_t thing = runs->items[i];
-        if (rv__is_run(zone, thing, n_pages)) {
+        if (rv__is_run(zone, thing, n_pages)
+            && has_bytes(zone, thing, (size_t)n_pages * RV_ZONE_PAGE_BYTES)) {
             hand_out(zone, RV__MAGAZINE_RUNS, i);
             *offsetp = offset_of(zone, thing);
             return zone->failure;
@@ -200,8 +166,10 @@ fetch_objects(struct rv_zone *zone, uint32_t size_class, uint32_t n)
     uint32_t share = rv__shelf_share(zone, size_class);
     int rc = rv__shelf_fetch(zone, size_class, RV_MAX(n, share));
     if (rc == -ENOMEM && count_of(zone, size_class) < n) {
-        rc = rv__slab_gather(zone);
-        rc = rc ? rc : rv__shelf_fetch(zone, size_class, n);
+        int gathered = rv__slab_gather(zone);
+        rc = gathered > 0    ? rv__shelf_fetch(zone, size_class, n)
+             : gathered == 0 ? -ENOMEM
+                             : gathered;
     }
     if (count_of(zone, size_class) > RV__MAGAZINE_SCARCE) {
         zone->slab.surplus |= 1U << size_class;
@@ -214,8 +182,10 @@ fetch_run(struct rv_zone *zone, uint32_t n_pages)
 {
     int rc = rv__limbo_fetch_run(zone, n_pages);
     if (rc == -ENOMEM) {
-        rc = rv__slab_gather(zone);
-        rc = rc ? rc : rv__limbo_fetch_run(zone, n_pages);
+        int gathered = rv__slab_gather(zone);
+        rc = gathered > 0    ? rv__limbo_fetch_run(zone, n_pages)
+             : gathered == 0 ? -ENOMEM
+                             : gathered;
     }
     return rc;
 }
@@ -270,22 +240,23 @@ alloc_anyhow(struct rv_zone *zone, size_t bytes, uint64_t *place)
 int
 rv_slab_alloc(struct rv_zone *zone, size_t bytes, uint64_t *place)
 {
-    if (__builtin_expect(bytes - 1 >= RV_SLAB_OBJECT_MAX_BYTES, 0)
-        || __builtin_expect(!is_short(zone, place) || *place, 0)) {
+    uint64_t at = rv__offset_of(zone, place);
+    struct rv__member *member = rv__move_member(zone, at);
+    if (__builtin_expect(bytes - 1 >= RV_SLAB_OBJECT_MAX_BYTES, 0) || !member
+        || __builtin_expect(__atomic_load_n(place, __ATOMIC_RELAXED) != 0,
+                            0)) {
         return alloc_anyhow(zone, bytes, place);
     }
     uint32_t size_class = rv__class_of(bytes);
-    struct rv__magazine *magazine = magazine_of(zone, size_class);
-    uint32_t n = rv__magazine_count(magazine);
-    if (__builtin_expect(n - 1 >= RV__MAGAZINE_ITEMS, 0)) {
+    struct rv__magazine *magazine = rv__move_magazine(member, size_class);
+    uint64_t word = __atomic_load_n(&magazine->word, __ATOMIC_RELAXED);
+    uint32_t i = (uint32_t)(word & RV__MAGAZINE_COUNT) - 1;
+    if (__builtin_expect(i >= RV__MAGAZINE_ITEMS, 0)
+        || __builtin_expect(magazine->items[i] >= zone->slab.n_things, 0)) {
         return alloc_anyhow(zone, bytes, place);
     }
-    uint32_t thing = magazine->items[n - 1];
-    if (__builtin_expect(thing >> 8 >= zone->slab.max_pages, 0)) {
-        return fail(zone, -EUCLEAN);
-    }
-    move_alone(zone, &magazine->word, magazine->word + RV__MAGAZINE_ALLOC - 1,
-               thing, RV__THING_HELD, place, offset_of(zone, thing));
+    rv__move_out(zone, member, magazine, size_class, word, magazine->items[i],
+                 place, at);
     return 0;
 }
 
@@ -336,14 +307,21 @@ why_not_used(const struct rv_zone *zone, uint32_t thing, uint64_t tag)
     return can_begin ? -EALREADY : -EFAULT;
 }
 
+/* The name of what begins at 'offset'; n_things or more: nothing can.  What is
+ * no multiple of a unit becomes very large. */
+static inline uint64_t
+thing_at(const struct rv_zone *zone, uint64_t offset)
+{
+    uint64_t at = offset - zone->slab.heap;
+    return at / RV__UNIT_BYTES | at << (64 - RV__UNIT_BITS);
+}
+
 /* What is used and begins at 'offset'. */
 static inline __attribute__((always_inline)) int
 find_used(const struct rv_zone *zone, uint64_t offset, struct found *found)
 {
-    /* What is no multiple of a unit becomes very large. */
-    uint64_t at = offset - zone->slab.heap;
-    uint64_t thing = at / RV__UNIT_BYTES | at << (64 - RV__UNIT_BITS);
-    if (__builtin_expect(thing / RV__PAGE_UNITS >= zone->slab.max_pages, 0)) {
+    uint64_t thing = thing_at(zone, offset);
+    if (__builtin_expect(thing >= zone->slab.n_things, 0)) {
         return -EFAULT;
     }
     found->thing = (uint32_t)thing;
@@ -369,11 +347,12 @@ rv_slab_size(const struct rv_zone *zone, uint64_t offset)
     if (!zone->base || find_used(zone, offset, &found)) {
         return 0;
     }
-    if (found.size_class != RV__MAGAZINE_RUNS) {
-        return (size_t)rv__classes[found.size_class].units * RV__UNIT_BYTES;
-    }
     uint64_t tag = rv__page_tag(zone, found.thing / RV__PAGE_UNITS);
-    return (size_t)rv__tag_n(tag) * RV_ZONE_PAGE_BYTES;
+    size_t bytes =
+        found.size_class == RV__MAGAZINE_RUNS
+            ? (size_t)rv__tag_n(tag) * RV_ZONE_PAGE_BYTES
+            : (size_t)rv__classes[found.size_class].units * RV__UNIT_BYTES;
+    return rv_zone_at(zone, offset, bytes) ? bytes : 0;
 }
 
 /* ---------------------------------------------------------------- freeing */
@@ -472,24 +451,43 @@ free_anyhow(struct rv_zone *zone, uint64_t *place)
                : free_object_alone(zone, &found, place);
 }
 
+/* The class of the used object 'thing', or RV_SLAB_CLASSES or more: there may
+ * be none, or a run. */
+static inline uint32_t
+class_of_used(const struct rv_zone *zone, uint64_t thing)
+{
+    uint64_t tag = rv__page_tag(zone, (uint32_t)thing / RV__PAGE_UNITS);
+    uint8_t state =
+        __atomic_load_n(&zone->slab.states[thing], __ATOMIC_RELAXED);
+    bool is_used = state == RV__THING_USED && rv__tag_is_chunk(tag);
+    return __builtin_expect(is_used, 1) ? rv__tag_class(tag) : UINT32_MAX;
+}
+
 int
 rv_slab_free(struct rv_zone *zone, uint64_t *place)
 {
-    struct found found;
-    if (__builtin_expect(!is_short(zone, place), 0)
-        || __builtin_expect(find_used(zone, *place, &found), 0)
-        || __builtin_expect(found.size_class == RV__MAGAZINE_RUNS, 0)) {
+    uint64_t at = rv__offset_of(zone, place);
+    struct rv__member *member = rv__move_member(zone, at);
+    if (!member) {
         return free_anyhow(zone, place);
     }
-    struct rv__magazine *magazine = magazine_of(zone, found.size_class);
-    uint32_t n = rv__magazine_count(magazine);
-    if (__builtin_expect(n >= rv__classes[found.size_class].n_keep, 0)) {
+    uint64_t thing = thing_at(zone, __atomic_load_n(place, __ATOMIC_RELAXED));
+    if (__builtin_expect(thing >= zone->slab.n_things, 0)) {
         return free_anyhow(zone, place);
     }
-    magazine->items[n] = found.thing; /* Nobody's yet. */
-    rv__barrier();
-    move_alone(zone, &magazine->word, magazine->word + 1, found.thing,
-               RV__THING_USED, place, 0);
+    uint32_t size_class = class_of_used(zone, thing);
+    if (__builtin_expect(size_class >= RV_SLAB_CLASSES, 0)) {
+        return free_anyhow(zone, place);
+    }
+    struct rv__magazine *magazine = rv__move_magazine(member, size_class);
+    uint64_t word = __atomic_load_n(&magazine->word, __ATOMIC_RELAXED);
+    if (__builtin_expect((word & RV__MAGAZINE_COUNT)
+                             >= rv__classes[size_class].n_keep,
+                         0)) {
+        return free_anyhow(zone, place);
+    }
+    rv__move_in(zone, member, magazine, size_class, word, (uint32_t)thing,
+                place, at);
     return 0;
 }
 

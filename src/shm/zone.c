@@ -225,6 +225,7 @@ int
 rv_zone_detach(struct rv_zone **zonep)
 {
     struct rv_zone *zone = *zonep;
+    bool is_unused = true; /* What is mapped, by this thread. */
     if (!zone) {
         return 0;
     }
@@ -236,9 +237,9 @@ rv_zone_detach(struct rv_zone **zonep)
         if (rv__lock_is_pending(zone)) {
             return -EDEADLK;
         }
-        rv__member_release(zone);
+        is_unused = rv__member_release(zone);
     }
-    if (zone->mapping) {
+    if (zone->mapping && is_unused) {
         unref_mapping(zone->mapping);
     }
     munmap(zone, sizeof *zone);

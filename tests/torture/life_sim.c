@@ -36,10 +36,29 @@ rv__life_try(struct rv__life *life)
 }
 
 bool
+rv__life_is_dead(const struct rv__life *life)
+{
+    const struct life_sim *word = (const void *)life;
+    return word->holder == LIFE_SIM_DEAD;
+}
+
+bool
 rv__life_bury(struct rv__life *life RV_UNUSED, uint32_t pid RV_UNUSED,
               uint32_t tid RV_UNUSED)
 {
     return false; /* No simulated thread calls exec. */
+}
+
+bool
+rv__life_is_intact(const struct rv__life *life RV_UNUSED)
+{
+    return true;
+}
+
+bool
+rv__life_is_of(const struct rv__life *life, uint32_t tid)
+{
+    return ((const struct life_sim *)(const void *)life)->holder == tid;
 }
 
 void
@@ -48,7 +67,7 @@ rv__life_settle(struct rv__life *life)
     store(life, sim_thread_id(), 1);
 }
 
-void
+bool
 rv__life_release(struct rv__life *life)
 {
     const struct life_sim *word = (const void *)life;
@@ -56,4 +75,5 @@ rv__life_release(struct rv__life *life)
         sim_fail("a life word is released by another, or unsettled");
     }
     store(life, 0, 0);
+    return true;
 }

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "reeve/slab.h"
-#include "shm_test.h"
+#include "slab_test.h"
 
 /* A zone of 1 MiB, and its descriptor's number in REEVE_ZONES. */
 static int
@@ -156,6 +155,38 @@ START_TEST(shrinks_and_grows)
 }
 END_TEST
 
+/* They take memory only while there are such pages. */
+START_TEST(shrinking_forgets_the_states_of_objects)
+{
+    struct rv_error error = {.code = 0};
+    uint64_t used;
+    int fd = make_slab_zone(1 << 20, 64 << 20);
+    struct rv_zone *zone = attach_zone(fd);
+    struct places *places = make_places(zone);
+    uint64_t before = memory_of(fd);
+    ck_assert_int_eq(rv_zone_grow(fd, 64 << 20, &error), 0);
+    for (size_t i = 0; i < N_PLACES; i++) {
+        ck_assert_int_eq(rv_slab_alloc(zone, 1 << 14, &places->at[i]), 0);
+    }
+    ck_assert_uint_gt(memory_of(fd) - before, 2 << 20);
+    for (size_t i = 0; i < N_PLACES; i++) {
+        ck_assert_int_eq(rv_slab_free(zone, &places->at[i]), 0);
+    }
+    ck_assert_int_eq(rv_slab_trim_tail(zone, 1 << 20, &used), 0);
+    ck_assert_int_eq(rv_zone_shrink(fd, 1 << 20, &error), 0);
+    ck_assert_uint_lt(memory_of(fd) - before, 1 << 19);
+    /* They come back as ones that nobody knows. */
+    ck_assert_int_eq(rv_zone_grow(fd, 64 << 20, &error), 0);
+    ck_assert_int_eq(rv_slab_trim_tail(zone, 64 << 20, &used), 0);
+    for (size_t i = 0; i < N_PLACES; i++) {
+        ck_assert_int_eq(rv_slab_alloc(zone, 1 << 14, &places->at[i]), 0);
+    }
+    expect_nothing_lost(zone);
+    ck_assert_int_eq(rv_zone_detach(&zone), 0);
+    rv_fd_close(&fd);
+}
+END_TEST
+
 START_TEST(shrinks_nothing_but_zones)
 {
     struct rv_error error = {.code = 0};
@@ -208,6 +239,7 @@ main(void)
         RV_TEST(refuses_the_zone_of_another_name),
         RV_TEST(read_only_descriptors),
         RV_TEST(shrinks_and_grows),
+        RV_TEST(shrinking_forgets_the_states_of_objects),
         RV_TEST(shrinks_nothing_but_zones),
         RV_TEST(runs),
     };

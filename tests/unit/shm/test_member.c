@@ -6,8 +6,10 @@
 #include <stdlib.h>
 
 #include "os/process.h"
+#include "reeve/slab.h"
 #include "shm/log.h"
 #include "shm/member.h"
+#include "shm/move.h"
 
 static void
 die_idle(struct rv_zone *zone, int argument)
@@ -143,6 +145,24 @@ START_TEST(a_scribbled_log_harms_nobody)
     ck_assert_int_eq(rv_zone_heal(zone), 1);
     ck_assert_uint_eq(log->head, 0);
     ck_assert_int_eq(rv_zone_check(zone, NULL), 0);
+    const struct rv__move moves[] = {
+        {UINT64_MAX, UINT64_MAX},
+        {1, 0x1238 << RV__MOVE_CLASS_BITS | RV__MOVE_CLASS},
+        {1, UINT64_MAX << RV__MOVE_CLASS_BITS},
+        {1, rv__offset_of(zone, things_of(zone)) << RV__MOVE_CLASS_BITS}};
+    for (size_t i = 0; i < 2 * RV_ARRAY_SIZE(moves); i++) {
+        struct rv__magazine *magazine =
+            rv__move_magazine(rv__member_of(zone, 1), 0);
+        run_victim(fd, die_idle, 0);
+        log->move = moves[i / 2];
+        magazine->items[0] = UINT32_MAX;
+        magazine->items[1] = UINT32_MAX;
+        log->head = i % 2 ? RV__HEAD_OUT : RV__HEAD_IN;
+        ck_assert_int_eq(rv_zone_heal(zone), 1);
+        ck_assert_uint_eq(log->head, 0);
+        ck_assert_int_eq(rv_zone_check(zone, NULL), 0);
+        ck_assert_int_eq(rv_slab_check(zone, NULL), 0);
+    }
     run_victim(fd, die_idle, 0);
     log->head = UINT64_MAX;
     ck_assert_int_eq(rv_zone_heal(zone), 1);
@@ -202,6 +222,24 @@ START_TEST(a_thread_that_called_exec_is_dead)
 }
 END_TEST
 
+/* What is left of one that the kernel missed says nothing of who has its
+ * number now. */
+START_TEST(a_number_that_was_used_again_is_a_living_ones)
+{
+    int fd = make_zone(2, false);
+    struct rv_zone *left = attach_zone(fd);
+    struct rv_zone *zone = attach_zone(fd);
+    ck_assert_uint_lt(left->index, zone->index);
+    left->member->pid = 1;
+    ck_assert(rv__member_is_living(zone, zone->tid));
+    zone->member->pid = 1;
+    ck_assert(!rv__member_is_living(zone, zone->tid));
+    rv_zone_detach(&zone);
+    rv_zone_detach(&left);
+    rv_fd_close(&fd);
+}
+END_TEST
+
 START_TEST(a_living_member_of_another_namespace)
 {
     int fd = make_zone(4, false);
@@ -227,6 +265,7 @@ main(void)
         RV_TEST(a_slot_dead_twice),
         RV_TEST(a_scribbled_log_harms_nobody),
         RV_TEST(a_thread_that_called_exec_is_dead),
+        RV_TEST(a_number_that_was_used_again_is_a_living_ones),
         RV_TEST(a_living_member_of_another_namespace),
     };
     return rv_test_run("member", tests, RV_ARRAY_SIZE(tests));

@@ -353,6 +353,39 @@ START_TEST(a_child_cannot_use_its_parents_handle)
 }
 END_TEST
 
+/* Whether a child of the open transaction has none, and what attaching anew
+ * in it gives. */
+static void
+expect_after_fork(struct rv_zone *zone, int fd, int code)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rv_error error = {.code = 0};
+        struct rv_zone *own = NULL;
+        bool is_right = rv_tx_commit(zone) == -EPERM
+                        && rv_tx_begin(zone, NULL, 0) == -ECHILD
+                        && rv_zone_attach(fd, NULL, &own, &error) == code
+                        && rv_zone_detach(&own) == 0
+                        && rv_zone_detach(&zone) == 0;
+        _exit(is_right ? 0 : 1);
+    }
+    ck_assert_int_eq(end_of(pid), 0);
+    ck_assert_int_eq(rv_tx_commit(zone), 0);
+}
+
+START_TEST(a_fork_leaves_the_transaction_to_the_parent)
+{
+    int fd = make_zone(0, false);
+    struct rv_zone *zone = attach_zone(fd);
+    begin(zone, &things_of(zone)->locks[0], 0);
+    expect_after_fork(zone, fd, -EDEADLK);
+    begin(zone, NULL, 0);
+    expect_after_fork(zone, fd, 0);
+    ck_assert_int_eq(rv_zone_detach(&zone), 0);
+    rv_fd_close(&fd);
+}
+END_TEST
+
 enum { N_THREADS = 4, N_ROUNDS = 2000 };
 
 static void *
@@ -565,6 +598,7 @@ main(void)
         RV_TEST(detach_is_idempotent),
         RV_TEST(processes_see_each_other),
         RV_TEST(a_child_cannot_use_its_parents_handle),
+        RV_TEST(a_fork_leaves_the_transaction_to_the_parent),
         RV_TEST(threads_share_a_mapping),
         RV_TEST(another_thread_may_not_detach),
         RV_TEST(read_only),
