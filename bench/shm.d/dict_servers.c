@@ -6,7 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { REQUEST_BYTES = 256, REPLIES_BYTES = 4096, FILL_DEPTH = 50 };
+enum { REQUEST_BYTES = 128, REPLIES_BYTES = 4096, FILL_DEPTH = 50 };
 
 _Static_assert(N_KEYS % FILL_DEPTH == 0, "whole batches");
 
@@ -48,7 +48,8 @@ send_all(const struct state *state, const char *bytes, size_t n)
     }
 }
 
-static void
+/* Not inlined: its callers have a large buffer already. */
+static __attribute__((noinline)) void
 read_lines(const struct state *state, unsigned int n)
 {
     char bytes[REPLIES_BYTES];
@@ -68,7 +69,7 @@ static void
 batch(struct state *state, enum operation operation, request_fn *request,
       lines_fn *lines)
 {
-    char bytes[MAX_DEPTH * REQUEST_BYTES / 2];
+    char bytes[MAX_DEPTH * REQUEST_BYTES];
     size_t n = 0;
     for (unsigned int i = 0; i < state->depth; i++) {
         size_t which = any_key(state);
@@ -87,7 +88,7 @@ typedef int zero_fn(const char *key, char *request);
 static void
 fill(struct state *state, request_fn *request, zero_fn *zero, bool numbers)
 {
-    char bytes[FILL_DEPTH * REQUEST_BYTES / 2];
+    char bytes[FILL_DEPTH * REQUEST_BYTES];
     for (int i = 0; i < N_KEYS; i += FILL_DEPTH) {
         size_t n = 0;
         for (int k = i; k < i + FILL_DEPTH; k++) {

@@ -88,11 +88,12 @@ list(const struct rv_cli_call *call)
 static json_t *
 class_json(const struct rv_slab_class_stats *row)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "size",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "size",
                      (json_int_t)row->size_bytes, "pages",
                      (json_int_t)row->n_chunks * row->n_chunk_pages, "used",
                      (json_int_t)row->n_used, "held", (json_int_t)row->n_held,
-                     "free", (json_int_t)row->n_free);
+                     "free", (json_int_t)row->n_free, "used_bytes",
+                     (json_int_t)row->n_used * row->size_bytes);
 }
 
 static json_t *
@@ -118,6 +119,23 @@ show_json(const struct rv_zone_info *info, const struct rv_slab_stats *stats)
 }
 
 static void
+print_classes(const struct rv_slab_stats *stats)
+{
+    printf("%8s %8s %10s %10s %10s %12s\n", "OBJECTS", "PAGES", "USED", "HELD",
+           "FREE", "USED BYTES");
+    for (size_t i = 0; i < RV_SLAB_CLASSES; i++) {
+        const struct rv_slab_class_stats *row = &stats->classes[i];
+        if (row->n_chunks) {
+            printf("%8" PRIu32 " %8" PRIu32 " %10" PRIu64 " %10" PRIu64
+                   " %10" PRIu64 " %12" PRIu64 "\n",
+                   row->size_bytes, row->n_chunks * row->n_chunk_pages,
+                   row->n_used, row->n_held, row->n_free,
+                   row->n_used * row->size_bytes);
+        }
+    }
+}
+
+static void
 print_show(const struct rv_zone_info *info, const struct rv_slab_stats *stats)
 {
     char size[RV_STR_SIZE], max_size[RV_STR_SIZE];
@@ -136,17 +154,7 @@ print_show(const struct rv_zone_info *info, const struct rv_slab_stats *stats)
     printf("allocations: %" PRIu64 ", frees: %" PRIu64 ", failures: %" PRIu64
            "\n",
            stats->n_allocs, stats->n_frees, stats->n_failures);
-    printf("%8s %8s %10s %10s %10s\n", "OBJECTS", "PAGES", "USED", "HELD",
-           "FREE");
-    for (size_t i = 0; i < RV_SLAB_CLASSES; i++) {
-        const struct rv_slab_class_stats *row = &stats->classes[i];
-        if (row->n_chunks) {
-            printf("%8" PRIu32 " %8" PRIu32 " %10" PRIu64 " %10" PRIu64
-                   " %10" PRIu64 "\n",
-                   row->size_bytes, row->n_chunks * row->n_chunk_pages,
-                   row->n_used, row->n_held, row->n_free);
-        }
-    }
+    print_classes(stats);
 }
 
 static int
@@ -190,8 +198,7 @@ check(const struct rv_cli_call *call)
         return status;
     }
     for (int i = 0; rc && i < CHECKS; i++) {
-        rc = rv_zone_check(zone, &error);
-        rc = rc ? rc : rv_slab_check(zone, &error);
+        rc = rv_zone_check_all(zone, &error);
         if (rc) {
             nanosleep(&pause, NULL);
         }

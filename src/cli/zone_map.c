@@ -1,8 +1,10 @@
 /* A picture of a zone: a character a page, or some pages when there are
- * many. */
+ * many.  As wide as the terminal, but that each line has whole sixteens. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "cli/cli.h"
@@ -10,7 +12,9 @@
 #include "reeve/zone.h"
 
 enum {
-    COLUMNS = 64,
+    COLUMNS = 64, /* Of what is no terminal. */
+    COLUMNS_MAX = 256,
+    COLUMNS_STEP = 16,
     LINES_MAX = 16,
     KINDS = RV_SLAB_CLASSES + 2, /* Free, whole runs, sizes of objects. */
 };
@@ -26,18 +30,31 @@ struct kind {
 /* A picture in the making. */
 struct picture {
     struct kind kinds[KINDS];
+    uint32_t columns;
     uint64_t cell_pages;
     uint64_t counts[KINDS]; /* Pages of the open cell. */
     uint64_t n_counted;
     uint64_t n_cells;
 };
 
+static uint32_t
+columns(void)
+{
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_col == 0) {
+        return COLUMNS;
+    }
+    uint32_t n = (uint32_t)(size.ws_col / COLUMNS_STEP * COLUMNS_STEP);
+    return RV_MIN(RV_MAX(n, (uint32_t)COLUMNS_STEP), (uint32_t)COLUMNS_MAX);
+}
+
 static void
 init(struct picture *picture, uint64_t n_pages)
 {
     static const char marks[] = ".#abcdefghijklmnopqrstuvwxyzAB";
-    *picture = (struct picture){.cell_pages =
-                                    1 + (n_pages - 1) / (COLUMNS * LINES_MAX)};
+    *picture = (struct picture){.columns = columns()};
+    picture->cell_pages =
+        1 + (n_pages - 1) / ((uint64_t)picture->columns * LINES_MAX);
     for (size_t i = 0; i < KINDS; i++) {
         picture->kinds[i].mark = marks[i];
     }
@@ -72,7 +89,7 @@ end_cell(struct picture *picture)
     }
     putchar(picture->kinds[best].mark);
     picture->n_cells++;
-    if (picture->n_cells % COLUMNS == 0) {
+    if (picture->n_cells % picture->columns == 0) {
         putchar('\n');
     }
     for (size_t i = 0; i < KINDS; i++) {
@@ -134,6 +151,6 @@ rv_cli_zone_draw(const struct rv_zone *zone)
     if (picture.n_counted) {
         end_cell(&picture);
     }
-    puts(picture.n_cells % COLUMNS ? "\n" : "");
+    puts(picture.n_cells % picture.columns ? "\n" : "");
     print_legend(&picture);
 }

@@ -65,7 +65,8 @@ rv_cli_zones_get(const struct rv_cli_target *target, json_t **zonesp)
 }
 
 static int
-open_zone(const char *path, bool is_read_only, struct rv_zone **zonep)
+open_zone(const char *name, const char *path, bool is_read_only,
+          struct rv_zone **zonep)
 {
     struct rv_zone_options options = {.is_read_only = is_read_only};
     struct rv_error error;
@@ -78,7 +79,9 @@ open_zone(const char *path, bool is_read_only, struct rv_zone **zonep)
     }
     int rc = rv_zone_attach(fd, &options, zonep, &error);
     rv_fd_close(&fd);
-    return rc ? rv_cli_fail(RV_EXIT_FAILED, "%s", error.text) : RV_EXIT_OK;
+    return rc ? rv_cli_fail(RV_EXIT_FAILED, "zone \"%s\": %s", name,
+                            error.text)
+              : RV_EXIT_OK;
 }
 
 int
@@ -89,8 +92,8 @@ rv_cli_zone_attach(const struct rv_cli_target *target, const char *name,
     struct rv_unixctl_result result;
     int status = call(target, "zone/fd", 1, args, &result);
     if (!status) {
-        status =
-            open_zone(result.text ? result.text : "", is_read_only, zonep);
+        status = open_zone(name, result.text ? result.text : "", is_read_only,
+                           zonep);
         rv_unixctl_result_deinit(&result);
     }
     return status;

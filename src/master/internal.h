@@ -136,6 +136,7 @@ struct rv__zone {
     int n_workers;            /* That have it. */
     bool is_current;          /* The committed configuration has it. */
     bool is_next;             /* The one that is rolled to has it. */
+    bool is_made;             /* So is its file, and not committed yet. */
     bool is_wanted;           /* Scratch, while a configuration is opened. */
 };
 

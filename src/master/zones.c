@@ -172,13 +172,26 @@ lock_file(int fd, struct rv_error *error)
     return 0;
 }
 
+/* Takes away what create_file made, unless something else is there by now. */
+static void
+remove_file(int fd, const char *path)
+{
+    struct stat ours, found;
+    if (!fstat(fd, &ours) && !stat(path, &found) && ours.st_dev == found.st_dev
+        && ours.st_ino == found.st_ino) {
+        unlink(path);
+    }
+}
+
 static int
-open_file(const struct rv_conf_zone *wanted, int *fdp, struct rv_error *error)
+open_file(const struct rv_conf_zone *wanted, int *fdp, bool *is_madep,
+          struct rv_error *error)
 {
     struct rv_zone_settings settings = settings_of(wanted);
     struct stat status;
     int rc = 0;
-    if (stat(wanted->file, &status) && errno == ENOENT) {
+    bool is_made = stat(wanted->file, &status) && errno == ENOENT;
+    if (is_made) {
         rc = create_file(wanted, error);
     }
     if (rc) {
@@ -196,6 +209,7 @@ open_file(const struct rv_conf_zone *wanted, int *fdp, struct rv_error *error)
         return rc;
     }
     *fdp = fd;
+    *is_madep = is_made;
     return 0;
 }
 
@@ -295,7 +309,8 @@ add(struct rv__master *master, int fd, const struct rv_conf_zone *wanted,
         free(zone);
         free(file);
         rv_fd_close(&fd);
-        return rv_error_errno(error, -ENOMEM, "zone");
+        rv_error_errno(error, -ENOMEM, "zone");
+        return -ENOMEM; /* Which tools that analyse see is not 0. */
     }
     zone->info = *info;
     zone->number = number;
@@ -315,13 +330,17 @@ create(struct rv__master *master, const struct rv_conf_zone *wanted,
     const struct rv__zone *last = find(master, wanted->name, is_any);
     struct rv_zone_info info;
     int fd = -1;
-    int rc = wanted->file ? open_file(wanted, &fd, error)
+    bool is_made = false;
+    int rc = wanted->file ? open_file(wanted, &fd, &is_made, error)
                           : create_memory(wanted, &fd, error);
     if (!rc) {
         rc = wanted->file ? check_file(fd, wanted, &info, error)
                           : rv_zone_read_info(fd, &info, error);
     }
     if (rc) {
+        if (is_made) {
+            remove_file(fd, wanted->file);
+        }
         rv_fd_close(&fd);
         return rc;
     }
@@ -329,6 +348,7 @@ create(struct rv__master *master, const struct rv_conf_zone *wanted,
     rc = add(master, fd, wanted, &info, number, zonep, error);
     if (!rc) {
         char name[RV_KEEPER_NAME];
+        (*zonep)->is_made = is_made;
         rv__zone_entry_name(*zonep, name);
         rv__master_put(master, name, fd);
     }
@@ -512,6 +532,7 @@ rv__zones_commit(struct rv__master *master)
         struct rv__zone *zone = RV_CONTAINER_OF(node, struct rv__zone, node);
         zone->is_current = zone->is_next;
         zone->is_next = false;
+        zone->is_made = zone->is_made && !zone->is_current;
     }
 }
 
@@ -538,6 +559,9 @@ rv__zones_collect(struct rv__master *master)
         rv__zone_entry_name(zone, name);
         rv_log_info("closing %s", name);
         rv__master_drop(master, name);
+        if (zone->is_made) {
+            remove_file(zone->fd, zone->file);
+        }
         destroy(zone);
     }
 }

@@ -19,6 +19,7 @@ static const struct {
     reeve_test_command *run;
 } commands[] = {
     {"test-daemon", "[OPTION...]", 0, -1, test_daemon},
+    {"test-dict", "ZONE KEYS [audit]", 2, 3, test_dict},
     {"test-json", "[--pretty] [--multiple] FILE", 0, -1, test_json},
     {"test-jsonrpc", "[OPTION...] COMMAND [ARGUMENT...]", 0, -1, test_jsonrpc},
     {"test-reconnect", "[FILE]", 0, 1, test_reconnect},

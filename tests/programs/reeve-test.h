@@ -14,6 +14,7 @@
 typedef int reeve_test_command(int argc, char **argv);
 
 reeve_test_command test_daemon;
+reeve_test_command test_dict;
 reeve_test_command test_json;
 reeve_test_command test_jsonrpc;
 reeve_test_command test_reconnect;

@@ -14,6 +14,11 @@
  *     dict       counts in the dict that is called as the zone
  *     size       bytes of heap
  *     protect    how the kernel answers to writable mappings of the zone
+ *     queue      pushes into, takes from and acknowledges in a queue
+ *     metrics    counts, and reads all there is
+ *     hold       begins a transaction on the roots' lock, for ever
+ *     heal       puts the slots of the dead in order
+ *     scribble-AREA SEED  writes over a part of the zone (zone_scribble.h)
  */
 #include "reeve-test.h"
 
@@ -30,9 +35,12 @@
 #include "base/str.h"
 #include "os/notify.h"
 #include "reeve/dict.h"
+#include "reeve/metric.h"
+#include "reeve/queue.h"
 #include "reeve/slab.h"
 #include "reeve/tx.h"
 #include "reeve/zone.h"
+#include "zone_scribble.h"
 
 enum { LISTEN_FD = 3, BLOCK_BYTES = 65536, ROOT_TYPE = 1 };
 
@@ -214,8 +222,48 @@ count_in_dict(struct worker *worker)
 }
 
 static int
+use_queue(struct worker *worker)
+{
+    struct rv_queue *queue;
+    struct rv_error error;
+    struct rv_queue_element element;
+    int rc = rv_queue_open(worker->zone, "queue", NULL, &queue, &error);
+    if (rc) {
+        return rc;
+    }
+    rc = rv_queue_push(queue, "one", 3);
+    rc = rc ? rc : rv_queue_take(queue, &element);
+    rc = rc ? rc : rv_queue_ack(queue, &element);
+    rv_queue_close(&queue);
+    return rc;
+}
+
+static int
+use_metrics(struct worker *worker)
+{
+    struct rv_metrics *metrics;
+    struct rv_error error;
+    struct rv_counter counter;
+    struct rv_metric metric = {.offset = 0};
+    int rc = rv_metrics_open(worker->zone, "metrics", &metrics, &error);
+    if (rc) {
+        return rc;
+    }
+    rc = rv_counter_open(metrics, "uses", &counter);
+    if (!rc) {
+        rv_counter_add(&counter, 1);
+    }
+    while (rv_metrics_next(metrics, &metric) == 0) {
+        (void)rv_metric_read_counter(&metric);
+    }
+    rv_metrics_close(&metrics);
+    return rc;
+}
+
+static int
 change(struct worker *worker, const char *verb, int64_t n)
 {
+    static const char scribble[] = "scribble-";
     int rc = 0;
     if (!strcmp(verb, "add")) {
         for (int64_t i = 0; !rc && i < n; i++) {
@@ -229,6 +277,18 @@ change(struct worker *worker, const char *verb, int64_t n)
         rc = empty(worker);
     } else if (!strcmp(verb, "dict")) {
         rc = count_in_dict(worker);
+    } else if (!strcmp(verb, "queue")) {
+        rc = use_queue(worker);
+    } else if (!strcmp(verb, "metrics")) {
+        rc = use_metrics(worker);
+    } else if (!strcmp(verb, "hold")) {
+        rc = rv_tx_begin(worker->zone, rv_zone_root_lock(worker->zone), 0);
+    } else if (!strcmp(verb, "heal")) {
+        rc = rv_zone_heal(worker->zone);
+        rc = rc < 0 ? rc : 0;
+    } else if (!strncmp(verb, scribble, sizeof scribble - 1)) {
+        rc = zone_scribble(worker->zone, verb + sizeof scribble - 1,
+                           (uint64_t)n);
     } else {
         rc = -ENOSYS;
     }
