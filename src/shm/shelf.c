@@ -315,7 +315,8 @@ fetch_chunk(struct rv_zone *zone, uint32_t size_class)
     return rv__tx_commit(zone);
 }
 
-/* Fetches some more, from the best source: 1 or more objects, or an error. */
+/* Fetches some more, from the best source; how many, or an error.  0: others
+ * took the new chunk, or gave it back as one that nobody needs. */
 static int
 fetch_some(struct rv_zone *zone, uint32_t size_class, uint32_t n)
 {
@@ -323,12 +324,12 @@ fetch_some(struct rv_zone *zone, uint32_t size_class, uint32_t n)
     if (rc) {
         return rc;
     }
-    rc = fetch_chunk(zone, size_class);
-    if (rc && rc != -ENOMEM) {
-        return rc;
+    int added = fetch_chunk(zone, size_class);
+    if (added && added != -ENOMEM) {
+        return added;
     }
     rc = fetch_batch(zone, size_class, n, true);
-    return rc ? rc : -ENOMEM;
+    return rc ? rc : added;
 }
 
 int

@@ -1,21 +1,16 @@
 /* See kills.h.
  *
  *     kills [--seed N] [--kills N] [--seconds S] [--workload NAME]
- *           [--processes P] [--threads T] [--every K] [--exchange]
+ *           [--processes P] [--threads T] [--every K] [--exchange] [--big N]
+ *           [--slow MS]
  *
- * Ways to die: SIGKILL at once; after a while under SIGSTOP; by execve(2) in
- * a signal handler, the process living on as another program; and, with
- * threads, one thread alone.  Some are stopped and only go on.
+ * 'big' is how many have a gigabyte of memory when they die; who waits longer
+ * than 'slow' milliseconds for a rest is told who holds what.
  */
-#include "kills.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,54 +19,17 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kills_director.h"
 #include "os/clock.h"
 #include "os/fd.h"
 #include "os/futex.h"
 #include "reeve/slab.h"
 #include "steps_watch.h"
 
-enum { HANG_SECONDS = 20, REST_POLL_MS = 50, MAX_GONE = 4, WAYS = 32 };
-
-/* Instead of a rest's number: the thread has ended. */
-#define RESTS_FOR_EVER UINT32_MAX
-
-/* Beside the zone. */
-struct shared {
-    struct diary diaries[MAX_WORKERS];
-    uint32_t rest; /* 0: work; else the number of a rest. */
-    uint32_t is_wrong;
-    char wrong[256];
-};
-
-struct options {
-    uint64_t seed, n_kills, seconds, every;
-    const struct kill_workload *workload;
-    uint32_t n_processes, n_threads;
-    bool is_exchange;
-};
-
-struct totals {
-    uint64_t n_kills, n_stops, n_execs, n_thread_deaths, n_audits, n_healed;
-    double rest_ms, max_rest_ms;
-};
-
-struct director {
-    struct options options;
-    struct totals totals;
-    struct shared *shared;
-    struct rv_zone *zone;
-    int fd;
-    uint64_t random;
-    uint32_t n_rests;
-    pid_t pids[MAX_PLACES]; /* 0: the place is free. */
-    bool is_dying[MAX_PLACES];
-    pid_t gone[MAX_GONE]; /* Those that became another program. */
-    uint32_t n_gone;
-};
+enum { HANG_SECONDS = 60, REST_POLL_MS = 50 };
 
 /* What a thread of a worker begins with. */
 struct start {
@@ -138,22 +96,6 @@ find_root(const struct rv_zone *zone, const char *name, size_t n)
 /* ------------------------------------------------------------------ workers */
 
 static void
-become_another(int signal_number)
-{
-    static const char *const args[] = {"kills", "--gone", NULL};
-    (void)signal_number;
-    execve("/proc/self/exe", (char *const *)(uintptr_t)args, NULL);
-    _exit(9);
-}
-
-static void
-end_thread(int signal_number)
-{
-    (void)signal_number;
-    syscall(SYS_exit, 0);
-}
-
-static void
 rest(struct worker *worker, struct shared *shared, uint32_t number)
 {
     __atomic_store_n(&worker->diary->rests_in, number, __ATOMIC_SEQ_CST);
@@ -168,6 +110,9 @@ work(struct worker *worker, const struct director *director)
 {
     struct shared *shared = director->shared;
     const struct kill_workload *workload = director->options.workload;
+    if (workload->begin) {
+        workload->begin(worker);
+    }
     __atomic_store_n(&worker->diary->tid, (uint32_t)gettid(),
                      __ATOMIC_SEQ_CST);
     for (;;) {
@@ -176,7 +121,7 @@ work(struct worker *worker, const struct director *director)
             rest(worker, shared, number);
         }
         workload->operate(worker);
-        worker->diary->n_operations++;
+        note(&worker->diary->n_operations, worker->diary->n_operations + 1);
     }
 }
 
@@ -208,10 +153,12 @@ run_process(const struct director *director, uint32_t process, uint64_t seed)
     uint32_t n_threads = director->options.n_threads;
     struct rv_error error;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != director->pid) {
+        _exit(1); /* It died before it could be asked for. */
+    }
     my_shared = director->shared;
     setpriority(PRIO_PROCESS, 0, 5);
-    signal(SIGUSR1, become_another);
-    signal(SIGUSR2, end_thread);
+    prepare_to_end(director->shared);
     for (uint32_t i = 0; i < n_threads; i++) {
         starts[i].director = director;
         init_worker(&starts[i].worker, director, process * MAX_THREADS + i,
@@ -270,8 +217,7 @@ start_process(struct director *director)
     uint32_t process = find_free_place(director);
     uint64_t seed = watch_random(&director->random, UINT64_C(1) << 40);
     for (uint32_t i = 0; i < MAX_THREADS; i++) {
-        struct diary *diary =
-            &director->shared->diaries[process * MAX_THREADS + i];
+        struct diary *diary = diary_of(director, process, i);
         diary->tid = 0;
         diary->rests_in = 0;
     }
@@ -287,128 +233,9 @@ start_process(struct director *director)
     the_watch.pids[process] = pid;
 }
 
-/* --------------------------------------------------------------------- death */
-
-static void
-end_process(struct director *director, uint32_t process)
-{
-    pid_t pid = director->pids[process];
-    kill(pid, SIGKILL);
-    setpriority(PRIO_PROCESS, (id_t)pid, -20);
-    director->is_dying[process] = true;
-}
-
-/* Some time goes by, microseconds. */
-static void
-let_time_pass(struct director *director, uint64_t most_us)
-{
-    uint64_t us = watch_random(&director->random, most_us);
-    struct timespec timeout = {.tv_nsec = (long)us * 1000};
-    ppoll(NULL, 0, &timeout, NULL);
-}
-
-static bool
-is_ready(const struct director *director, uint32_t process)
-{
-    for (uint32_t i = 0; i < director->options.n_threads; i++) {
-        const struct diary *diary =
-            &director->shared->diaries[process * MAX_THREADS + i];
-        if (__atomic_load_n(&diary->tid, __ATOMIC_SEQ_CST) == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-is_another(pid_t pid)
-{
-    char path[64];
-    char text[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    return n == sizeof "kills\0--gone" && strcmp(text + 6, "--gone") == 0;
-}
-
-/* Its process lives on as another program; sooner or later that ends, too. */
-static void
-make_another(struct director *director, uint32_t process)
-{
-    pid_t pid = director->pids[process];
-    uint32_t at = director->n_gone++ % MAX_GONE;
-    kill(pid, SIGUSR1);
-    while (!is_another(pid)) {
-        sched_yield();
-    }
-    if (director->gone[at]) {
-        kill(director->gone[at], SIGKILL);
-        waitpid(director->gone[at], NULL, 0);
-    }
-    director->gone[at] = pid;
-    director->pids[process] = 0;
-    director->totals.n_execs++;
-}
-
-static void
-end_one_thread(struct director *director, uint32_t process)
-{
-    uint32_t i =
-        1
-        + (uint32_t)watch_random(&director->random,
-                                 RV_MAX(director->options.n_threads, 2) - 1);
-    struct diary *diary =
-        &director->shared->diaries[process * MAX_THREADS + i];
-    if (diary->rests_in == RESTS_FOR_EVER) {
-        return;
-    }
-    while (tgkill(director->pids[process], (pid_t)diary->tid, SIGUSR2) == 0) {
-        sched_yield();
-    }
-    diary->rests_in = RESTS_FOR_EVER;
-    director->totals.n_thread_deaths++;
-}
-
-/* Does something bad to one; then it is to be replaced, or not. */
-static bool
-strike(struct director *director, uint32_t process)
-{
-    pid_t pid = director->pids[process];
-    switch (watch_random(&director->random, WAYS)) {
-    case 0:
-    case 1: /* The others may need what it holds. */
-        kill(pid, SIGSTOP);
-        let_time_pass(director, 3000);
-        director->totals.n_stops++;
-        if (watch_random(&director->random, 2)) {
-            kill(pid, SIGCONT);
-            return false;
-        }
-        break;
-    case 2:
-        if (is_ready(director, process)) {
-            make_another(director, process);
-            return true;
-        }
-        break;
-    case 3:
-    case 4:
-        if (director->options.n_threads > 1 && is_ready(director, process)) {
-            end_one_thread(director, process);
-            return false;
-        }
-        break;
-    default:
-        break;
-    }
-    end_process(director, process);
-    return true;
-}
-
 /* --------------------------------------------------------------------- rests */
 
-static void
+void
 check_wrong(const struct director *director)
 {
     struct shared *shared = director->shared;
@@ -421,8 +248,7 @@ static bool
 does_rest(const struct director *director, uint32_t process, uint32_t number)
 {
     for (uint32_t i = 0; i < director->options.n_threads; i++) {
-        const struct diary *diary =
-            &director->shared->diaries[process * MAX_THREADS + i];
+        const struct diary *diary = diary_of(director, process, i);
         uint32_t in = __atomic_load_n(&diary->rests_in, __ATOMIC_SEQ_CST);
         if (director->is_dying[process]
             || (in != number && in != RESTS_FOR_EVER)) {
@@ -432,15 +258,41 @@ does_rest(const struct director *director, uint32_t process, uint32_t number)
     return true;
 }
 
+/* Nobody ends but by the director's hand. */
+static void
+check_alive(const struct director *director, uint32_t process)
+{
+    int status;
+    pid_t pid = director->pids[process];
+    if (pid && !director->is_dying[process]
+        && waitpid(pid, &status, WNOHANG) == pid) {
+        watch_fail("process %d ended by itself, status %#x", (int)pid,
+                   (unsigned int)status);
+    }
+}
+
 static bool
 do_all_rest(struct director *director, uint32_t number)
 {
     for (uint32_t i = 0; i < MAX_PLACES; i++) {
+        check_alive(director, i);
         if (!bury(director, i, WNOHANG) && !does_rest(director, i, number)) {
             return false;
         }
     }
     return true;
+}
+
+/* Says whose diary ends with what the zone has to say. */
+static void
+mark_living(const struct director *director)
+{
+    for (uint32_t i = 0; i < MAX_WORKERS; i++) {
+        struct diary *diary = &director->shared->diaries[i];
+        diary->is_living = director->pids[i / MAX_THREADS]
+                           && i % MAX_THREADS < director->options.n_threads
+                           && diary->rests_in != RESTS_FOR_EVER;
+    }
 }
 
 static double
@@ -458,23 +310,35 @@ audit(struct director *director)
     struct rv_error error;
     uint32_t number = ++director->n_rests;
     double start = ms_now();
+    the_watch.stage = "all are to rest";
     __atomic_store_n(&shared->rest, number, __ATOMIC_SEQ_CST);
+    bool is_told = director->options.slow_ms == 0;
     while (!do_all_rest(director, number)) {
         check_wrong(director);
-        sched_yield();
+        wait_a_moment();
+        if (!is_told && ms_now() - start > (double)director->options.slow_ms) {
+            is_told = true;
+            printf("kills: slow, number %" PRIu64 "\n", the_watch.number);
+            watch_describe();
+            fflush(stdout);
+        }
     }
     double ms = ms_now() - start;
     director->totals.rest_ms += ms;
     director->totals.max_rest_ms = RV_MAX(director->totals.max_rest_ms, ms);
+    the_watch.stage = "audit";
     int n = rv_zone_heal(director->zone);
     if (n < 0 || rv_zone_check(director->zone, &error)) {
         watch_fail("heal: %d, check: %s", n, n < 0 ? "" : error.text);
     }
+    mark_living(director);
     director->options.workload->audit(director->zone, shared->diaries);
     director->totals.n_healed += (uint64_t)n;
     director->totals.n_audits++;
+    director->totals.audit_ms += ms_now() - start - ms;
     __atomic_store_n(&shared->rest, 0, __ATOMIC_SEQ_CST);
     rv_futex_wake(&shared->rest, INT32_MAX);
+    the_watch.stage = NULL;
     watch_progress();
 }
 
@@ -513,6 +377,25 @@ direct(struct director *director)
     audit(director);
 }
 
+/* For the watchdog. */
+static const struct shared *watched_shared;
+
+static void
+describe_workers(void)
+{
+    for (uint32_t i = 0; watched_shared && i < MAX_WORKERS; i++) {
+        const struct diary *diary = &watched_shared->diaries[i];
+        if (diary->tid) {
+            printf("  worker %" PRIu32 " (process %" PRIu32 "%s): thread "
+                   "%" PRIu32 ", rests in %" PRIu32 " of %" PRIu32 ", %" PRIu64
+                   " operations\n",
+                   i, i / MAX_THREADS, is_reader(i) ? ", reader" : "",
+                   diary->tid, diary->rests_in, watched_shared->rest,
+                   diary->n_operations);
+        }
+    }
+}
+
 static void
 set_up(struct director *director)
 {
@@ -523,17 +406,21 @@ set_up(struct director *director)
         .n_members = 2 * MAX_PLACES * options->n_threads + 1,
         .is_exchange = options->is_exchange};
     struct rv_error error;
+    director->pid = getpid();
     director->shared =
         mmap(NULL, sizeof *director->shared, PROT_READ | PROT_WRITE,
              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (director->shared == MAP_FAILED) {
         watch_fail("mmap: %s", strerror(errno));
     }
+    watched_shared = director->shared;
     if (rv_zone_create(&settings, &director->fd, &error)
         || rv_zone_attach(director->fd, NULL, &director->zone, &error)) {
         watch_fail("%s", error.text);
     }
     the_watch.zone = director->zone;
+    the_watch.describe = describe_workers;
+    make_cgroup(director);
     options->workload->setup(director->zone);
     director->random = watch_seed(options->seed);
     for (uint32_t i = 0; i < options->n_processes; i++) {
@@ -556,6 +443,7 @@ tear_down(struct director *director)
             waitpid(director->gone[i], NULL, 0);
         }
     }
+    remove_cgroup(director);
     rv_zone_detach(&director->zone);
     rv_fd_close(&director->fd);
 }
@@ -568,21 +456,33 @@ report(const struct director *director, double ms)
     for (uint32_t i = 0; i < MAX_WORKERS; i++) {
         n_operations += director->shared->diaries[i].n_operations;
     }
-    printf("kills: %s, seed %" PRIu64 ": %" PRIu64 " kills (%.0f a second; "
-           "%" PRIu64 " by exec), %" PRIu64 " threads ended, %" PRIu64
-           " stops, %" PRIu64 " audits, %" PRIu64 " operations; longest wait "
-           "for a rest %.0f ms, mean %.1f; 0 hangs, 0 wrong\n",
+    double n_audits = (double)RV_MAX(t->n_audits, 1);
+    printf("kills: %s, seed %" PRIu64 ": %" PRIu64 " kills, %.0f a second "
+           "(%" PRIu64 " by exec, %" PRIu64 " for want of memory, %" PRIu64
+           " of 1 GiB)\n",
            director->options.workload->name, director->options.seed,
-           t->n_kills, (double)t->n_kills * 1e3 / ms, t->n_execs,
-           t->n_thread_deaths, t->n_stops, t->n_audits, n_operations,
-           t->max_rest_ms, t->rest_ms / (double)RV_MAX(t->n_audits, 1));
+           t->n_kills, (double)t->n_kills * 1e3 / ms, t->n_execs, t->n_starved,
+           t->n_big);
+    printf("kills: %" PRIu64 " threads ended, %" PRIu64 " stops (%" PRIu64
+           " long; %" PRIu64 " looked at, %" PRIu64
+           " of them within a transaction), %" PRIu64 " operations\n",
+           t->n_thread_deaths, t->n_stops, t->n_long_stops, t->n_watched,
+           t->n_caught, n_operations);
+    printf("kills: %" PRIu64 " audits of %.1f ms, after a wait of %.1f ms, "
+           "at most %.0f; 0 hangs, 0 wrong\n",
+           t->n_audits, t->audit_ms / n_audits, t->rest_ms / n_audits,
+           t->max_rest_ms);
+    if (director->options.workload->report) {
+        director->options.workload->report(director->zone);
+    }
 }
 
 static const struct kill_workload *
 find_workload(const char *name)
 {
-    static const struct kill_workload *const workloads[] = {&bank_workload,
-                                                            &slab_workload};
+    static const struct kill_workload *const workloads[] = {
+        &bank_workload, &slab_workload, &dict_workload, &queue_workload,
+        &metric_workload};
     for (size_t i = 0; i < RV_ARRAY_SIZE(workloads); i++) {
         if (strcmp(workloads[i]->name, name) == 0) {
             return workloads[i];
@@ -618,6 +518,12 @@ set_option(struct options *options, int name, const char *text)
     case 'w':
         options->workload = find_workload(text);
         break;
+    case 'b':
+        options->n_big = value;
+        break;
+    case 'l':
+        options->slow_ms = value;
+        break;
     case 'x':
         options->is_exchange = true;
         break;
@@ -637,6 +543,8 @@ read_options(int argc, char **argv, struct options *options)
         {"processes", required_argument, NULL, 'p'},
         {"threads", required_argument, NULL, 'r'},
         {"workload", required_argument, NULL, 'w'},
+        {"big", required_argument, NULL, 'b'},
+        {"slow", required_argument, NULL, 'l'},
         {"exchange", no_argument, NULL, 'x'},
         {NULL, 0, NULL, 0},
     };

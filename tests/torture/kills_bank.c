@@ -199,7 +199,7 @@ operate(struct worker *worker)
 }
 
 static void
-audit(struct rv_zone *zone, const struct diary *diaries)
+audit(struct rv_zone *zone, struct diary *diaries)
 {
     const struct bank *bank = bank_of(zone);
     for (size_t g = 0; g < N_GROUPS; g++) {

@@ -148,7 +148,7 @@ size_at(const struct rv_zone *zone, uint64_t offset)
 }
 
 static void
-audit(struct rv_zone *zone, const struct diary *diaries)
+audit(struct rv_zone *zone, struct diary *diaries)
 {
     struct rv_error error;
     struct rv_slab_stats stats;

@@ -27,41 +27,20 @@
 
 #include "os/clock.h"
 #include "os/fd.h"
+#include "pairs.h"
 #include "reeve/slab.h"
-#include "reeve/tx.h"
 #include "shm/handle.h"
 #include "steps_copy.h"
 #include "steps_trace.h"
 #include "steps_watch.h"
 
 enum {
-    N_WORDS = 3,
+    N_WORDS = PAIRS_WORDS,
     MORE_STEPS = 24,
     HANG_SECONDS = 20,
     LATE_MS = 45,
     MAX_POINTS = 1 << 16,
-};
-
-struct things {
-    struct rv_lock lock;
-    uint64_t words[N_WORDS]; /* All the same. */
-    uint64_t partners_word;
-};
-
-struct actor {
-    int fd;
-    struct rv_zone *zone;
-    struct things *things;
-};
-
-/* What the partner does. */
-struct role {
-    const char *name;
-    void (*act)(struct actor *actor);
-    bool is_waiting;  /* It may sleep until the victim is dead. */
-    bool is_to_die;   /* The partner is killed; the victim lives. */
-    bool is_stepped;  /* It is killed at an instruction, too. */
-    bool has_written; /* It has set its word at its end. */
+    HEAP_PAGES = 32,
 };
 
 struct options {
@@ -71,7 +50,7 @@ struct options {
 };
 
 struct totals {
-    uint64_t n_cases, n_asleep, n_late, n_dead_owners, n_new;
+    uint64_t n_cases, n_asleep, n_late, n_dead_owners, n_new, max_steps;
     double max_ms;
 };
 
@@ -82,6 +61,7 @@ struct pairs {
     struct totals totals;
     struct trace_point *points;
     uint32_t n_points;
+    const struct play *play; /* Of image and points. */
 };
 
 /* One case. */
@@ -102,8 +82,8 @@ ms_now(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static void
-must(int rc, const char *what)
+void
+pairs_must(int rc, const char *what)
 {
     if (rc) {
         printf("FAILED: %s of process %d: %d\n", what, (int)getpid(), rc);
@@ -120,9 +100,20 @@ attach(struct actor *actor)
     struct rv_error error;
     uint64_t type;
     uint64_t offset = 0;
-    must(rv_zone_attach(actor->fd, NULL, &actor->zone, &error), "attach");
-    must(rv_zone_root_get(actor->zone, "things", &type, &offset), "root_get");
+    pairs_must(rv_zone_attach(actor->fd, NULL, &actor->zone, &error),
+               "attach");
+    pairs_must(rv_zone_root_get(actor->zone, "things", &type, &offset),
+               "root_get");
     actor->things = rv_zone_at(actor->zone, offset, sizeof(struct things));
+}
+
+static void
+enter(const struct role *role, struct actor *actor)
+{
+    attach(actor);
+    if (role->play && role->play->enter) {
+        role->play->enter(actor);
+    }
 }
 
 static void
@@ -132,7 +123,7 @@ add(struct actor *actor)
     for (size_t i = 0; i < N_WORDS; i++) {
         rv_tx_set64(actor->zone, &things->words[i], things->words[i] + 1);
     }
-    must(rv_tx_commit(actor->zone), "commit");
+    pairs_must(rv_tx_commit(actor->zone), "commit");
 }
 
 static void
@@ -140,9 +131,13 @@ play_victim(void *argument)
 {
     const struct pair *pair = argument;
     struct actor actor = {.fd = pair->director.fd};
-    attach(&actor);
+    enter(pair->role, &actor);
     trace_ready();
-    must(rv_tx_begin(actor.zone, &actor.things->lock, N_WORDS), "begin");
+    if (pair->role->play) {
+        pair->role->play->act(&actor);
+        return;
+    }
+    pairs_must(rv_tx_begin(actor.zone, &actor.things->lock, N_WORDS), "begin");
     add(&actor);
 }
 
@@ -151,16 +146,17 @@ set_word(struct actor *actor)
 {
     const struct things *things = actor->things;
     if (things->words[0] != things->words[N_WORDS - 1]) {
-        must(-EUCLEAN, "what the partner sees");
+        pairs_must(-EUCLEAN, "what the partner sees");
     }
     rv_tx_set64(actor->zone, &actor->things->partners_word, 1);
-    must(rv_tx_commit(actor->zone), "partner's commit");
+    pairs_must(rv_tx_commit(actor->zone), "partner's commit");
 }
 
 static void
 write_word(struct actor *actor)
 {
-    must(rv_tx_begin(actor->zone, &actor->things->lock, 1), "partner's begin");
+    pairs_must(rv_tx_begin(actor->zone, &actor->things->lock, 1),
+               "partner's begin");
     set_word(actor);
 }
 
@@ -169,7 +165,7 @@ try_to_write(struct actor *actor)
 {
     int rc = rv_tx_try_begin(actor->zone, &actor->things->lock, 1);
     if (rc != -EBUSY) {
-        must(rc, "partner's try_begin");
+        pairs_must(rc, "partner's try_begin");
         set_word(actor);
     }
 }
@@ -178,14 +174,15 @@ static void
 read_root(struct actor *actor)
 {
     uint64_t type, offset;
-    must(rv_zone_root_get(actor->zone, "things", &type, &offset), "root_get");
+    pairs_must(rv_zone_root_get(actor->zone, "things", &type, &offset),
+               "root_get");
 }
 
 static void
 heal(struct actor *actor)
 {
     int n = rv_zone_heal(actor->zone);
-    must(n < 0 ? n : 0, "heal");
+    pairs_must(n < 0 ? n : 0, "heal");
 }
 
 /* Comes and goes, as all roles do. */
@@ -223,9 +220,9 @@ start_partner(struct pair *pair)
     if (pair->partner == 0) {
         struct actor actor = {.fd = pair->director.fd};
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        attach(&actor);
+        enter(pair->role, &actor);
         pair->role->act(&actor);
-        must(rv_zone_detach(&actor.zone), "detach");
+        pairs_must(rv_zone_detach(&actor.zone), "detach");
         _exit(0);
     }
     if (pair->partner < 0) {
@@ -253,6 +250,37 @@ lose_partner(struct pairs *pairs, struct pair *pair)
     trace_run_to(&pair->second, &pairs->points[n], kill_second, pair);
     trace_kill(&pair->second);
     the_watch.pids[1] = 0;
+}
+
+static void
+play_counted(void *argument)
+{
+    const struct pair *pair = argument;
+    struct actor actor = {.fd = pair->director.fd};
+    enter(pair->role, &actor);
+    trace_ready();
+    pair->role->act(&actor);
+}
+
+/* The partner ends by itself, soon, while the victim stands still. */
+static void
+count_partner(struct pairs *pairs, struct pair *pair)
+{
+    uint64_t n = 0;
+    trace_start(&pair->second, play_counted, pair);
+    the_watch.pids[1] = pair->second.pid;
+    while (trace_step(&pair->second, false) != TRACE_ENDED) {
+        if (++n > PAIRS_STEPS) {
+            watch_fail("the partner does not end");
+        }
+    }
+    if (pair->second.status) {
+        watch_fail("the partner ended with %#x",
+                   (unsigned int)pair->second.status);
+    }
+    trace_kill(&pair->second);
+    the_watch.pids[1] = 0;
+    pairs->totals.max_steps = RV_MAX(pairs->totals.max_steps, n);
 }
 
 /* Whether the partner is gone; it must have ended well. */
@@ -307,6 +335,10 @@ end_both(struct pairs *pairs, struct pair *pair)
             reap_partner(pair, 0);
         }
         trace_finish(&pair->victim);
+        if (pair->victim.status) {
+            watch_fail("the victim ended with %#x",
+                       (unsigned int)pair->victim.status);
+        }
     }
     trace_kill(&pair->victim);
     the_watch.pids[0] = 0;
@@ -322,19 +354,42 @@ end_both(struct pairs *pairs, struct pair *pair)
 }
 
 static void
-judge(struct pairs *pairs, struct pair *pair)
+check_zone(const struct actor *director)
 {
-    struct actor *director = &pair->director;
-    const struct things *things = director->things;
-    uint64_t n_writers = pair->role->is_stepped ? 2 : 1;
     struct rv_error error;
     if (rv_zone_heal(director->zone) < 0
         || rv_zone_check(director->zone, &error)
         || rv_slab_check(director->zone, &error)) {
         watch_fail("check: %s", error.text);
     }
-    must(rv_tx_begin(director->zone, &director->things->lock, 0), "begin");
-    must(rv_tx_commit(director->zone), "commit");
+}
+
+static void
+judge_play(struct pairs *pairs, struct pair *pair)
+{
+    const struct role *role = pair->role;
+    bool is_new = role->play->judge(&pair->director, role->has_written);
+    if (role->is_to_die && !is_new) {
+        watch_fail("what was committed is lost");
+    }
+    pairs->totals.n_new += is_new;
+    check_zone(&pair->director);
+}
+
+static void
+judge(struct pairs *pairs, struct pair *pair)
+{
+    struct actor *director = &pair->director;
+    const struct things *things = director->things;
+    uint64_t n_writers = pair->role->is_stepped ? 2 : 1;
+    check_zone(director);
+    if (pair->role->play) {
+        judge_play(pairs, pair);
+        return;
+    }
+    pairs_must(rv_tx_begin(director->zone, &director->things->lock, 0),
+               "begin");
+    pairs_must(rv_tx_commit(director->zone), "commit");
     for (size_t i = 0; i < N_WORDS; i++) {
         if (things->words[i] != things->words[0]
             || things->words[i] > n_writers) {
@@ -386,6 +441,8 @@ run_case(struct pairs *pairs, const struct role *role,
     trace_run_to(&pair.victim, point, NULL, NULL);
     if (role->is_stepped) {
         lose_partner(pairs, &pair);
+    } else if (role->is_counted) {
+        count_partner(pairs, &pair);
     } else {
         run_partner(pairs, &pair);
     }
@@ -402,16 +459,44 @@ run_case(struct pairs *pairs, const struct role *role,
 
 /* ---------------------------------------------------------------------- main */
 
+static void
+make_image(struct pairs *pairs, const struct play *play)
+{
+    struct rv_zone_settings settings = {
+        .name = "torture",
+        .size_bytes = HEAP_PAGES * RV_ZONE_PAGE_BYTES,
+        .n_members = 4,
+        .is_exchange = pairs->options.is_exchange};
+    struct rv_error error;
+    struct rv_zone *zone = NULL;
+    uint64_t offset = 0;
+    int fd = -1;
+    pairs_must(rv_zone_create(&settings, &fd, &error), "create");
+    pairs_must(rv_zone_attach(fd, NULL, &zone, &error), "attach");
+    pairs_must(rv_slab_reserve(zone, sizeof(struct things), 1, 0), "reserve");
+    pairs_must(rv_tx_begin(zone, rv_zone_root_lock(zone),
+                           RV_SLAB_WORDS + RV_ZONE_ROOT_WORDS),
+               "begin");
+    pairs_must(rv_slab_take(zone, sizeof(struct things), &offset), "take");
+    memset(rv_zone_at(zone, offset, sizeof(struct things)), 0,
+           sizeof(struct things));
+    pairs_must(rv_zone_root_set(zone, "things", 1, offset), "root_set");
+    pairs_must(rv_tx_commit(zone), "commit");
+    if (play && play->fill) {
+        play->fill(zone);
+    }
+    pairs_must(rv_zone_detach(&zone), "detach");
+    image_read(&pairs->image, fd);
+    rv_fd_close(&fd);
+}
+
 /* Finds all instructions of the victim. */
 static void
-rehearse(struct pairs *pairs)
+rehearse(struct pairs *pairs, const struct role *role)
 {
     struct pair pair;
-    set_stage(pairs, &pair, &roles[0]);
-    pairs->points = calloc(MAX_POINTS, sizeof *pairs->points);
-    if (!pairs->points) {
-        trace_die("calloc");
-    }
+    set_stage(pairs, &pair, role);
+    pairs->n_points = 0;
     do {
         struct trace_point *point = &pairs->points[pairs->n_points];
         point->number = pairs->n_points++;
@@ -423,7 +508,7 @@ rehearse(struct pairs *pairs)
     } while (pairs->n_points < MAX_POINTS
              && trace_step(&pair.victim, false) == TRACE_STOPPED);
     trace_kill(&pair.victim);
-    if (pair.director.things->words[0] != 1) {
+    if (!role->play && pair.director.things->words[0] != 1) {
         watch_fail("the victim did nothing");
     }
     clear_stage(&pair);
@@ -432,10 +517,15 @@ rehearse(struct pairs *pairs)
 static void
 run_role(struct pairs *pairs, const struct role *role, double end_ms)
 {
+    the_watch.what = role->name;
+    if (!pairs->n_points || role->play != pairs->play) {
+        make_image(pairs, role->play);
+        rehearse(pairs, role);
+        pairs->play = role->play;
+    }
     uint64_t n_all = (uint64_t)pairs->n_points * MORE_STEPS;
     struct totals was = pairs->totals;
     double start = ms_now();
-    the_watch.what = role->name;
     for (uint64_t i = 0; i < n_all; i++) {
         uint64_t which = i;
         if (end_ms > 0) {
@@ -449,7 +539,7 @@ run_role(struct pairs *pairs, const struct role *role, double end_ms)
     }
     const struct totals *now = &pairs->totals;
     if (pairs->options.is_verbose) {
-        printf("%-9s %7" PRIu64 " cases, %7" PRIu64 " asleep, %6" PRIu64
+        printf("%-14s %7" PRIu64 " cases, %7" PRIu64 " asleep, %6" PRIu64
                " dead owners, %6" PRIu64 " committed, %" PRIu64
                " late, %.1f s\n",
                role->name, now->n_cases - was.n_cases,
@@ -458,34 +548,6 @@ run_role(struct pairs *pairs, const struct role *role, double end_ms)
                now->n_late - was.n_late, (ms_now() - start) / 1e3);
         fflush(stdout);
     }
-}
-
-static void
-make_image(struct pairs *pairs)
-{
-    struct rv_zone_settings settings = {.name = "torture",
-                                        .size_bytes = 4 * RV_ZONE_PAGE_BYTES,
-                                        .n_members = 4,
-                                        .is_exchange =
-                                            pairs->options.is_exchange};
-    struct rv_error error;
-    struct rv_zone *zone = NULL;
-    uint64_t offset = 0;
-    int fd = -1;
-    must(rv_zone_create(&settings, &fd, &error), "create");
-    must(rv_zone_attach(fd, NULL, &zone, &error), "attach");
-    must(rv_slab_reserve(zone, sizeof(struct things), 1, 0), "reserve");
-    must(rv_tx_begin(zone, rv_zone_root_lock(zone),
-                     RV_SLAB_WORDS + RV_ZONE_ROOT_WORDS),
-         "begin");
-    must(rv_slab_take(zone, sizeof(struct things), &offset), "take");
-    memset(rv_zone_at(zone, offset, sizeof(struct things)), 0,
-           sizeof(struct things));
-    must(rv_zone_root_set(zone, "things", 1, offset), "root_set");
-    must(rv_tx_commit(zone), "commit");
-    must(rv_zone_detach(&zone), "detach");
-    image_read(&pairs->image, fd);
-    rv_fd_close(&fd);
 }
 
 static void
@@ -529,10 +591,36 @@ report(const struct pairs *pairs, double ms)
     const struct totals *t = &pairs->totals;
     printf("pairs: seed %" PRIu64 ": %" PRIu64 " cases (%.0f a minute), in "
            "%" PRIu64 " the partner slept, %" PRIu64 " dead owners, %" PRIu64
-           " woken late, longest wait %.0f ms; 0 hangs, 0 wrong\n",
+           " woken late, longest wait %.0f ms, longest read %" PRIu64
+           " instructions; 0 hangs, 0 wrong\n",
            pairs->options.seed, t->n_cases,
            (double)t->n_cases * 60e3 / RV_MAX(ms, 1.0), t->n_asleep,
-           t->n_dead_owners, t->n_late, t->max_ms);
+           t->n_dead_owners, t->n_late, t->max_ms, t->max_steps);
+}
+
+/* All that are wanted, an equal part of the time each. */
+static void
+run_roles(struct pairs *pairs)
+{
+    const struct role *chosen[64];
+    const char *wanted = pairs->options.role;
+    size_t n = 0;
+    for (size_t i = 0; i < RV_ARRAY_SIZE(roles); i++) {
+        if (!wanted || strstr(roles[i].name, wanted)) {
+            chosen[n++] = &roles[i];
+        }
+    }
+    for (const struct role *role = pairs_more; role->name; role++) {
+        if (!wanted || strstr(role->name, wanted)) {
+            chosen[n++] = role;
+        }
+    }
+    double start = ms_now();
+    double ms = (double)pairs->options.seconds * 1e3;
+    for (size_t i = 0; i < n; i++) {
+        double end = start + ms * (double)(i + 1) / (double)n;
+        run_role(pairs, chosen[i], ms > 0 ? end : 0);
+    }
 }
 
 int
@@ -547,18 +635,12 @@ main(int argc, char **argv)
     CPU_SET((size_t)sched_getcpu(), &set);
     sched_setaffinity(0, sizeof set, &set);
     watch_start(HANG_SECONDS);
-    make_image(&pairs);
-    rehearse(&pairs);
-    double start = ms_now();
-    double ms = (double)pairs.options.seconds * 1e3;
-    size_t n = RV_ARRAY_SIZE(roles);
-    for (size_t i = 0; i < n; i++) {
-        const char *wanted = pairs.options.role;
-        if (!wanted || strstr(roles[i].name, wanted)) {
-            double end = start + ms * (double)(i + 1) / (double)n;
-            run_role(&pairs, &roles[i], ms > 0 ? end : 0);
-        }
+    pairs.points = calloc(MAX_POINTS, sizeof *pairs.points);
+    if (!pairs.points) {
+        trace_die("calloc");
     }
+    double start = ms_now();
+    run_roles(&pairs);
     report(&pairs, ms_now() - start);
     const struct totals *t = &pairs.totals;
     if (t->n_late > 10 && t->n_late * 8 > t->n_asleep) {

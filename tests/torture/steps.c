@@ -49,7 +49,7 @@ struct performance {
     const struct scene *scene;
     struct stage stage;
     struct tracee victim;
-    int verdict; /* 0: as before; 1: as after. */
+    int verdict; /* Of steps_judge. */
 };
 
 struct totals {
@@ -184,36 +184,15 @@ kill_helper(struct stage *stage)
     }
 }
 
-/* ----------------------------------------------------------------- judgement */
+/* -------------------------------------------------------------- performances */
 
 static void
-print_view(const char *name, const struct view *view)
+enter(const struct scene *scene, struct rv_zone *zone)
 {
-    const uint64_t *words = (const uint64_t *)(const void *)view;
-    printf("  %-7s", name);
-    for (size_t i = 0; i < sizeof *view / sizeof *words; i++) {
-        printf(" %" PRIx64, words[i]);
+    if (scene->kind && scene->kind->enter) {
+        scene->kind->enter(zone);
     }
-    printf("\n");
 }
-
-/* 0: as before; 1: as after. */
-static int
-judge(const struct theatre *theatre, const struct view *view)
-{
-    if (memcmp(view, &theatre->before, sizeof *view) == 0) {
-        return 0;
-    }
-    if (memcmp(view, &theatre->after, sizeof *view) == 0) {
-        return 1;
-    }
-    print_view("before", &theatre->before);
-    print_view("after", &theatre->after);
-    print_view("now", view);
-    watch_fail("neither as before nor as after");
-}
-
-/* -------------------------------------------------------------- performances */
 
 static void
 play_victim(void *argument)
@@ -223,6 +202,7 @@ play_victim(void *argument)
     if (!p->scene->is_stranger) {
         actor.zone = attach(actor.fd);
         actor.things = find_things(actor.zone);
+        enter(p->scene, actor.zone);
     }
     if (p->scene->prepare) {
         p->scene->prepare(&actor);
@@ -241,6 +221,7 @@ raise_curtain(struct theatre *theatre, struct performance *p,
     p->stage.zone = attach(p->stage.fd);
     p->stage.things = find_things(p->stage.zone);
     the_watch.zone = p->stage.zone;
+    enter(scene, p->stage.zone);
     if (scene->stage) {
         scene->stage(&p->stage);
     }
@@ -285,7 +266,7 @@ drop_curtain(struct theatre *theatre, struct performance *p, uint64_t turn,
                    (unsigned int)p->victim.status);
     }
     struct rv_zone *other = turn % 4 < 2 ? attach(p->stage.fd) : NULL;
-    steps_recover(other ? other : p->stage.zone, turn, view);
+    steps_recover(other ? other : p->stage.zone, p->scene->kind, turn, view);
     rv_zone_detach(&other);
     the_watch.zone = NULL;
     rv_zone_detach(&p->stage.zone);
@@ -375,23 +356,24 @@ choose_points(struct script *script, const struct options *options)
 
 /* Recovers a copy of the zone as it is, the victim being dead in it. */
 static int
-judge_copy(struct theatre *theatre, struct copier *copier)
+judge_copy(const struct theatre *theatre, const struct scene *scene,
+           struct copier *copier)
 {
     struct view view;
     int fd = image_open(&copier->image);
     struct rv_zone *zone = attach(fd);
-    steps_recover(zone, copier->n_copies, &view);
+    steps_recover(zone, scene->kind, copier->n_copies, &view);
     rv_zone_detach(&zone);
     rv_fd_close(&fd);
-    return judge(theatre, &view);
+    return steps_judge(scene, &theatre->before, &theatre->after, &view);
 }
 
 static void
-look_at_copy(struct theatre *theatre, struct performance *p,
+look_at_copy(const struct theatre *theatre, struct performance *p,
              struct copier *copier)
 {
     if (copier_look(copier, p->stage.fd, p->stage.zone, p->victim.pid)) {
-        int verdict = judge_copy(theatre, copier);
+        int verdict = judge_copy(theatre, p->scene, copier);
         if (verdict < p->verdict) {
             watch_fail("it was there, and is not any more");
         }
@@ -456,8 +438,8 @@ rehearse_scene(struct theatre *theatre, const struct scene *scene,
     bool is_same =
         memcmp(&theatre->before, &theatre->after, sizeof(struct view)) == 0;
     if (is_same == scene->has_effect) {
-        print_view("before", &theatre->before);
-        print_view("after", &theatre->after);
+        steps_print("before", &theatre->before);
+        steps_print("after", &theatre->after);
         watch_fail("the scene has another effect than it says");
     }
     theatre->totals.n_instructions += script->n;
@@ -480,7 +462,7 @@ kill_at(struct theatre *theatre, const struct scene *scene,
         trace_run_to(&p.victim, point, scene->unblock ? unblock : NULL, &p);
     drop_curtain(theatre, &p, theatre->totals.n_kills, &view);
     theatre->totals.n_kills++;
-    int verdict = judge(theatre, &view);
+    int verdict = steps_judge(scene, &theatre->before, &theatre->after, &view);
     if (state == TRACE_ENDED) {
         theatre->totals.n_missed++;
     } else {
@@ -539,6 +521,15 @@ kill_in_scene(struct theatre *theatre, const struct scene *scene,
     }
 }
 
+/* What each playing of the scene begins with. */
+static void
+make_image(struct theatre *theatre, const struct scene *scene)
+{
+    int fd = steps_make_zone(scene->kind, theatre->options.is_exchange);
+    image_read(&theatre->image, fd);
+    rv_fd_close(&fd);
+}
+
 static void
 run_scene(struct theatre *theatre, const struct scene *scene, double end)
 {
@@ -546,6 +537,7 @@ run_scene(struct theatre *theatre, const struct scene *scene, double end)
     struct totals was = theatre->totals;
     double start = seconds_now();
     the_watch.what = scene->name;
+    make_image(theatre, scene);
     rehearse_scene(theatre, scene, &script, end);
     choose_points(&script, &theatre->options);
     if (theatre->options.is_real) {
@@ -567,50 +559,6 @@ run_scene(struct theatre *theatre, const struct scene *scene, double end)
 }
 
 /* ---------------------------------------------------------------------- main */
-
-static void
-fill(struct rv_zone *zone)
-{
-    static const size_t sizes[] = {100, 480, 8000};
-    uint64_t offset = 0;
-    must_be(rv_slab_reserve(zone, sizeof(struct things), 1, 0), 0, "reserve");
-    must_be(rv_tx_begin(zone, rv_zone_root_lock(zone),
-                        RV_SLAB_WORDS + RV_ZONE_ROOT_WORDS),
-            0, "begin");
-    must_be(rv_slab_take(zone, sizeof(struct things), &offset), 0, "take");
-    memset(rv_zone_at(zone, offset, sizeof(struct things)), 0,
-           sizeof(struct things));
-    must_be(rv_zone_root_set(zone, "things", 1, offset), 0, "root_set");
-    must_be(rv_tx_commit(zone), 0, "commit");
-    struct things *things = find_things(zone);
-    for (uint64_t i = 0; i < N_WORDS; i++) {
-        things->words[i] = (i + 1) * UINT64_C(0x1122334455667788);
-    }
-    for (size_t i = 0; i < RV_ARRAY_SIZE(sizes); i++) {
-        must_be(rv_slab_alloc(zone, sizes[i], &things->places[i]), 0, "alloc");
-    }
-}
-
-static void
-make_image(struct theatre *theatre)
-{
-    struct rv_zone_settings settings = {
-        .name = "torture",
-        .size_bytes = (uint64_t)HEAP_PAGES * RV_ZONE_PAGE_BYTES,
-        .max_size_bytes = (uint64_t)MAX_HEAP_PAGES * RV_ZONE_PAGE_BYTES,
-        .n_members = N_MEMBERS,
-        .is_exchange = theatre->options.is_exchange};
-    struct rv_error error;
-    int fd = -1;
-    if (rv_zone_create(&settings, &fd, &error)) {
-        watch_fail("create: %s", error.text);
-    }
-    struct rv_zone *zone = attach(fd);
-    fill(zone);
-    must_be(rv_zone_detach(&zone), 0, "detach");
-    image_read(&theatre->image, fd);
-    rv_fd_close(&fd);
-}
 
 static void
 pin(void)
@@ -680,7 +628,9 @@ static size_t
 choose_scenes(const struct options *options, const struct scene **chosen,
               size_t n_max)
 {
-    static const struct scene *const tables[] = {tx_scenes, slab_scenes};
+    static const struct scene *const tables[] = {
+        tx_scenes,   slab_scenes,    queue_scenes,
+        dict_scenes, limiter_scenes, metric_scenes};
     size_t n = 0;
     for (size_t i = 0; i < RV_ARRAY_SIZE(tables); i++) {
         for (const struct scene *s = tables[i]; s->name && n < n_max; s++) {
@@ -734,7 +684,7 @@ int
 main(int argc, char **argv)
 {
     static struct theatre theatre;
-    const struct scene *scenes[128];
+    const struct scene *scenes[256];
     theatre.options = (struct options){.seed = (uint64_t)rv_clock_ms(),
                                        .hits = 16,
                                        .every = 1,
@@ -744,7 +694,6 @@ main(int argc, char **argv)
     theatre.random = watch_seed(theatre.options.seed);
     pin();
     watch_start(HANG_SECONDS);
-    make_image(&theatre);
     size_t n = choose_scenes(&theatre.options, scenes, RV_ARRAY_SIZE(scenes));
     play(&theatre, scenes, (uint32_t)n);
     report(&theatre);

@@ -31,6 +31,7 @@ enum {
     HEAP_PAGES = 24,
     MAX_HEAP_PAGES = 28,
     N_MEMBERS = 5,
+    N_FACTS = 48,
 };
 
 /* The root "things" of the zone that each scene begins with.  The first
@@ -49,7 +50,23 @@ struct view {
     uint64_t places[N_PLACES];
     uint64_t sizes[N_PLACES];
     uint64_t root, root_type; /* Of "root". */
+    uint64_t facts[N_FACTS];  /* Of what the scene's kind is about. */
     uint64_t size_bytes, used_bytes;
+};
+
+/* What scenes are about that have more than things.  What a function finds
+ * wrong ends the program. */
+struct kind {
+    /* Makes it, in the zone that the scenes begin with; NULL: they make it. */
+    void (*fill)(struct rv_zone *zone);
+    /* Opens it for the calling process, director or victim; may be NULL. */
+    void (*enter)(struct rv_zone *zone);
+    /* Does what living members do after a death; may be NULL. */
+    void (*recover)(struct rv_zone *zone);
+    /* Checks it; returns the bytes that it has of the slab. */
+    uint64_t (*audit)(struct rv_zone *zone);
+    /* Says how it is, and may take it apart: nobody needs it any more. */
+    void (*look)(struct rv_zone *zone, uint64_t facts[N_FACTS]);
 };
 
 /* The director, who lives, is a member, and is never killed. */
@@ -73,6 +90,9 @@ struct scene {
     bool is_stranger; /* The victim is not attached when it begins. */
     bool has_effect;  /* The view after it is another. */
     bool is_alone;    /* Nobody alive is concerned: copies can be made. */
+    bool is_gradual;  /* Several transactions: each fact by itself is as before
+                       * or as after. */
+    const struct kind *kind;              /* NULL: it is about the things. */
     void (*stage)(struct stage *stage);   /* Before the victim starts. */
     void (*prepare)(struct actor *actor); /* By the victim, unseen. */
     void (*join)(struct stage *stage);    /* When it is ready. */
@@ -82,13 +102,31 @@ struct scene {
 
 extern const struct scene tx_scenes[];
 extern const struct scene slab_scenes[];
+extern const struct scene queue_scenes[];
+extern const struct scene dict_scenes[];
+extern const struct scene limiter_scenes[];
+extern const struct scene metric_scenes[];
 
 /* For the scenes: ends the calling process when 'rc' is not 'expected'. */
 void must_be(int rc, int expected, const char *what);
 
 /* Does what living members do after a death, in ways that take turns, and
  * goes on; meanwhile 'view' is taken.  What is wrong ends the program. */
-void steps_recover(struct rv_zone *zone, uint64_t turn, struct view *view);
+void steps_recover(struct rv_zone *zone, const struct kind *kind,
+                   uint64_t turn, struct view *view);
+
+/* 0: the view is as before; 1 and more: some of a gradual scene's facts are
+ * as after it; more than these: all is.  Otherwise the program ends. */
+int steps_judge(const struct scene *scene, const struct view *before,
+                const struct view *after, const struct view *view);
+
+void steps_print(const char *name, const struct view *view);
+
+/* Makes a zone with things and what 'kind' fills in; the caller closes it. */
+int steps_make_zone(const struct kind *kind, bool is_exchange);
+
+/* A hash, for facts. */
+uint64_t fact_of(const void *bytes, size_t n);
 
 /* The things of a zone. */
 struct things *find_things(const struct rv_zone *zone);

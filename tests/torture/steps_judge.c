@@ -5,12 +5,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/siphash.h"
 #include "reeve/slab.h"
 #include "shm/handle.h"
 #include "steps.h"
 #include "steps_watch.h"
 
-enum { SPARE = N_PLACES - 1 };
+enum { SPARE = N_PLACES - 1, AS_AFTER = 100 };
+
+_Static_assert(N_FACTS + 1 < AS_AFTER, "it is more than all facts");
 
 void
 must_be(int rc, int expected, const char *what)
@@ -33,6 +36,7 @@ find_things(const struct rv_zone *zone)
     return rv_zone_at(zone, offset, sizeof(struct things));
 }
 
+/* What is true of a zone of any kind. */
 static void
 look(const struct rv_zone *zone, struct view *view)
 {
@@ -53,7 +57,7 @@ look(const struct rv_zone *zone, struct view *view)
 }
 
 static void
-check(const struct rv_zone *zone)
+check(struct rv_zone *zone, const struct kind *kind)
 {
     struct rv_error error;
     struct view view;
@@ -63,6 +67,7 @@ check(const struct rv_zone *zone)
     }
     look(zone, &view);
     uint64_t sum = rv_slab_size(zone, rv_zone_offset(zone, things));
+    sum += kind ? kind->audit(zone) : 0;
     for (size_t i = 0; i < N_PLACES; i++) {
         if (view.places[i] && !view.sizes[i]) {
             watch_fail("place %zu names nothing", i);
@@ -70,7 +75,7 @@ check(const struct rv_zone *zone)
         sum += view.sizes[i];
     }
     if (sum != view.used_bytes) {
-        watch_fail("%" PRIu64 " bytes are used, the places name %" PRIu64,
+        watch_fail("%" PRIu64 " bytes are used, %" PRIu64 " are accounted for",
                    view.used_bytes, sum);
     }
 }
@@ -106,29 +111,46 @@ take_locks(struct rv_zone *zone, struct things *things)
     }
 }
 
-/* Life goes on: memory comes and goes. */
+/* Has an object in the spare place, if there is memory. */
 static void
-go_on(struct rv_zone *zone, struct things *things)
+use(struct rv_zone *zone, struct things *things, size_t bytes)
 {
-    static const size_t sizes[] = {100, 9000};
-    uint64_t *place = &things->places[SPARE];
-    for (size_t i = 0; i < RV_ARRAY_SIZE(sizes); i++) {
-        int rc = rv_slab_alloc(zone, sizes[i], place);
-        if (rc && rc != -ENOMEM) {
-            watch_fail("alloc after a death: %d", rc);
-        }
-        rc = rv_slab_free(zone, place);
-        if (rc) {
-            watch_fail("free after a death: %d", rc);
-        }
+    int rc = rv_slab_alloc(zone, bytes, &things->places[SPARE]);
+    if (rc && rc != -ENOMEM) {
+        watch_fail("alloc after a death: %d", rc);
     }
-    check(zone);
 }
 
-void
-steps_recover(struct rv_zone *zone, uint64_t turn, struct view *view)
+static void
+leave(struct rv_zone *zone, struct things *things)
+{
+    int rc = rv_slab_free(zone, &things->places[SPARE]);
+    if (rc) {
+        watch_fail("free after a death: %d", rc);
+    }
+}
+
+/* Life goes on: memory comes and goes. */
+static void
+go_on(struct rv_zone *zone, const struct kind *kind, struct things *things)
+{
+    static const size_t sizes[] = {100, 9000};
+    for (size_t i = 0; i < RV_ARRAY_SIZE(sizes); i++) {
+        use(zone, things, sizes[i]);
+        leave(zone, things);
+    }
+    check(zone, kind);
+}
+
+/* Puts the zone in order.  In some turns the first that is done is to use what
+ * came with the slot, which may be that of the dead. */
+static void
+heal(struct rv_zone *zone, const struct kind *kind, uint64_t turn)
 {
     struct things *things = find_things(zone);
+    if (turn % 4 < 2) {
+        use(zone, things, 100);
+    }
     if (turn % 2) {
         take_locks(zone, things);
     }
@@ -137,8 +159,82 @@ steps_recover(struct rv_zone *zone, uint64_t turn, struct view *view)
         watch_fail("heal: %d", rc);
     }
     take_locks(zone, things);
+    if (kind && kind->recover) {
+        kind->recover(zone);
+    }
     check_free(zone, things);
-    check(zone);
+    if (things->places[SPARE]) {
+        check(zone, kind);
+        leave(zone, things);
+    }
+}
+
+void
+steps_recover(struct rv_zone *zone, const struct kind *kind, uint64_t turn,
+              struct view *view)
+{
+    heal(zone, kind, turn);
+    check(zone, kind);
     look(zone, view);
-    go_on(zone, things);
+    if (kind) {
+        kind->look(zone, view->facts);
+    }
+    go_on(zone, kind, find_things(zone));
+}
+
+/* ----------------------------------------------------------------- verdicts */
+
+uint64_t
+fact_of(const void *bytes, size_t n)
+{
+    static const uint64_t key[2] = {1, 2};
+    return rv_siphash13(key, bytes, n);
+}
+
+void
+steps_print(const char *name, const struct view *view)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)view;
+    printf("  %-7s", name);
+    for (size_t i = 0; i < sizeof *view / sizeof *words; i++) {
+        printf(" %" PRIx64, words[i]);
+    }
+    printf("\n");
+}
+
+/* How many facts are as after the scene, 1 added; 0: some are otherwise. */
+static int
+count_new(const struct view *before, const struct view *after,
+          const struct view *view)
+{
+    int n = 1;
+    for (size_t i = 0; i < N_FACTS; i++) {
+        if (view->facts[i] != before->facts[i]) {
+            if (view->facts[i] != after->facts[i]) {
+                return 0;
+            }
+            n++;
+        }
+    }
+    return n;
+}
+
+int
+steps_judge(const struct scene *scene, const struct view *before,
+            const struct view *after, const struct view *view)
+{
+    if (memcmp(view, before, sizeof *view) == 0) {
+        return 0;
+    }
+    if (memcmp(view, after, sizeof *view) == 0) {
+        return AS_AFTER;
+    }
+    int n = scene->is_gradual ? count_new(before, after, view) : 0;
+    if (n == 0) {
+        steps_print("before", before);
+        steps_print("after", after);
+        steps_print("now", view);
+        watch_fail("neither as before nor as after");
+    }
+    return n;
 }

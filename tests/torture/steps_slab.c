@@ -1,6 +1,7 @@
 /* Scenes of the slab. */
 #include <errno.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include "reeve/slab.h"
 #include "steps.h"
@@ -190,6 +191,20 @@ lose_replacer(struct stage *stage)
     run_member(stage, replace_half, true);
 }
 
+/* Has things in its hands until somebody kills it. */
+static void
+work_for_ever(struct actor *actor)
+{
+    work(actor);
+    pause();
+}
+
+static void
+start_worker(struct stage *stage)
+{
+    start_helper(stage, work_for_ever);
+}
+
 const struct scene slab_scenes[] = {
     {"alloc", .act = alloc_object, .has_effect = true, .is_alone = true},
     {"alloc-held", .prepare = work, .act = alloc_object, .has_effect = true,
@@ -212,6 +227,10 @@ const struct scene slab_scenes[] = {
     {"flush", .prepare = work, .act = flush, .is_alone = true},
     {"detach-full", .prepare = work, .act = detach, .is_alone = true},
     {"heal-full", .join = lose_worker, .act = heal, .is_alone = true},
+    /* The adopted slot comes before the victim's, so that who comes next takes
+     * it, and not the victim's, whose log may be about what is in it. */
+    {"heal-inherited", .stage = start_worker, .join = kill_helper, .act = heal,
+     .is_alone = true},
     {"adopt-full", .stage = lose_worker, .act = attach, .is_stranger = true,
      .is_alone = true},
     {"alloc-adopted", .join = lose_replacer, .act = alloc_run,

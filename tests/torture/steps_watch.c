@@ -1,18 +1,32 @@
 #include "steps_watch.h"
 
+#include <dirent.h>
+#include <elf.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shm/handle.h"
 
+/* Where the program counter is among the registers. */
+#if defined(__aarch64__)
+enum { WATCH_PC = 32 };
+#else
+enum { WATCH_PC = 16 };
+#endif
+
 struct watch the_watch;
 
 static unsigned int the_seconds;
+static bool is_over;
 
 uint64_t
 watch_random(uint64_t *state, uint64_t below)
@@ -87,21 +101,81 @@ describe_lock(uint64_t offset)
            (int32_t)lock->owner - 1);
 }
 
+/* Where a thread's code runs, in the program file.  It is stopped for that,
+ * and, if it was about to end, cannot be buried any more. */
 static void
-describe_process(pid_t pid)
+describe_place(pid_t tid)
 {
-    char stat[256];
+    uint64_t registers[64] = {0};
+    struct iovec io = {registers, sizeof registers};
+    char line[512] = "";
+    uint64_t base = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    if (maps && fgets(line, sizeof line, maps)) {
+        sscanf(line, "%" SCNx64, &base);
+    }
+    if (maps) {
+        fclose(maps);
+    }
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
+        return;
+    }
+    ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+    struct timespec moment = {.tv_nsec = 1000000};
+    for (int i = 0; i < 100 && waitpid(tid, NULL, __WALL | WNOHANG) == 0;
+         i++) {
+        ppoll(NULL, 0, &moment, NULL);
+    }
+    if (ptrace(PTRACE_GETREGSET, tid, (void *)(uintptr_t)NT_PRSTATUS, &io)
+        == 0) {
+        uint64_t pc = registers[WATCH_PC];
+        printf("      at %#" PRIx64 ", in the program %#" PRIx64 "\n", pc,
+               pc - base);
+    }
+    ptrace(PTRACE_DETACH, tid, NULL, NULL);
+}
+
+static void
+describe_thread(pid_t pid, const char *tid)
+{
+    char name[64];
+    char stat[512];
     char call[256];
+    char channel[64];
     uint64_t address = 0;
     uint64_t offset = 0;
-    read_proc(pid, "stat", stat, sizeof stat);
-    read_proc(pid, "syscall", call, sizeof call);
+    snprintf(name, sizeof name, "task/%.16s/stat", tid);
+    read_proc(pid, name, stat, sizeof stat);
+    snprintf(name, sizeof name, "task/%.16s/syscall", tid);
+    read_proc(pid, name, call, sizeof call);
+    snprintf(name, sizeof name, "task/%.16s/wchan", tid);
+    read_proc(pid, name, channel, sizeof channel);
     const char *state = strrchr(stat, ')');
-    printf("  process %d: state %.1s, in the kernel: %s\n", (int)pid,
-           state && state[1] ? state + 2 : "?", call);
+    printf("  process %d, thread %s: state %.1s, in the kernel: %s (%s)\n",
+           (int)pid, tid, state && state[1] ? state + 2 : "?", call, channel);
     if (sscanf(call, "%*d %" SCNx64, &address) == 1
         && find_in_file(pid, address, &offset)) {
         describe_lock(offset);
+    }
+    if (is_over) {
+        describe_place((pid_t)strtol(tid, NULL, 10));
+    }
+}
+
+static void
+describe_process(pid_t pid)
+{
+    char path[64];
+    const struct dirent *entry;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *folder = opendir(path);
+    while (folder && (entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            describe_thread(pid, entry->d_name);
+        }
+    }
+    if (folder) {
+        closedir(folder);
     }
 }
 
@@ -136,6 +210,9 @@ watch_describe(void)
         printf("  the root lock:\n");
         describe_lock(offsetof(struct rv__header, root_lock));
     }
+    if (the_watch.describe) {
+        the_watch.describe();
+    }
     for (size_t i = 0; i < WATCH_PROCESSES; i++) {
         if (the_watch.pids[i]) {
             describe_process(the_watch.pids[i]);
@@ -162,11 +239,14 @@ watch_fail(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    printf("FAILED: %s, number %" PRIu64 ": ",
-           the_watch.what ? the_watch.what : "start", the_watch.number);
+    printf("FAILED: %s, number %" PRIu64 "%s%s: ",
+           the_watch.what ? the_watch.what : "start", the_watch.number,
+           the_watch.stage ? ", " : "",
+           the_watch.stage ? the_watch.stage : "");
     vprintf(format, args);
     printf("\n");
     va_end(args);
+    is_over = true;
     watch_describe();
     end();
     _exit(1);

@@ -19,9 +19,11 @@ enum { WATCH_PROCESSES = 32 };
 /* What is watched.  The parent's; one a program. */
 struct watch {
     const char *what;            /* What is being done. */
+    const char *stage;           /* What of it, or NULL. */
     uint64_t number;             /* Which one of these. */
     const struct rv_zone *zone;  /* May be NULL. */
     pid_t pids[WATCH_PROCESSES]; /* 0: none. */
+    void (*describe)(void);      /* Says more in watch_describe, or NULL. */
 };
 
 extern struct watch the_watch;
@@ -36,7 +38,8 @@ void watch_progress(void);
  * and ends the program with status 1. */
 void watch_fail(const char *format, ...) RV_PRINTF(1, 2) RV_NORETURN;
 
-/* Prints members, their logs, and where the processes are. */
+/* Prints members, their logs, and of all threads of the processes where they
+ * are, and which lock they wait for. */
 void watch_describe(void);
 
 /* A small generator (xorshift64*) over '*state'. */

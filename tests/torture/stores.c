@@ -337,6 +337,7 @@ give_copy(struct stores *stores, int i, const struct player *victim)
     player->zone->base = player->base;
     player->zone->mapping = &player->mapping;
     player->zone->member = rv__member_of(player->zone, (uint32_t)i);
+    player->zone->idle = player->zone->member;
     rv__slab_open(player->zone);
     player->fresh = *player->zone;
     size_t n_words = stores->n_bytes / 8;

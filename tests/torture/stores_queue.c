@@ -34,6 +34,7 @@ struct model {
     uint64_t n_pushed;
 };
 
+static const char bytes[ELEMENT_MAX_BYTES] = "work";
 static struct model before, after;
 static struct rv_queue_element mine[CAPACITY], others[CAPACITY];
 static struct rv_queue queue, bystanders_queue;
@@ -101,7 +102,6 @@ static int
 push(struct stores *stores, struct rv_queue *to)
 {
     static const size_t sizes[] = {0, 21, 300, ELEMENT_MAX_BYTES};
-    static const char bytes[ELEMENT_MAX_BYTES] = "work";
     return rv_queue_push(to, bytes,
                          sizes[stores_random(stores, RV_ARRAY_SIZE(sizes))]);
 }
@@ -171,6 +171,8 @@ run_end(struct stores *stores, uint64_t kind)
                          : rv_queue_requeue(&queue, &element);
     stores_end(stores);
     must(stores, rc, "end");
+    rc = rv_queue_ack(&queue, &element);
+    must(stores, rc == -ENOENT ? 0 : -EUCLEAN, "end of what has ended");
 }
 
 /* The bystander leaves with what it has, and another comes to its slot; the
@@ -312,12 +314,14 @@ is_as(const struct rv_queue *handle, const struct model *model)
     for (uint32_t i = 0; i < expected.n; i++) {
         const struct rv__element *element = rv__element_at(handle, offset);
         if (!element || element->number != expected.at[i].number
-            || element->n_deliveries != expected.at[i].n_deliveries) {
+            || element->n_deliveries != expected.at[i].n_deliveries
+            || element->length > ELEMENT_MAX_BYTES
+            || memcmp(element + 1, bytes, element->length) != 0) {
             return false;
         }
         offset = element->next;
     }
-    return offset == 0;
+    return offset == 0 && handle->root->n_pushed == model->n_pushed;
 }
 
 static int

@@ -15,13 +15,14 @@
 #include "shm/member.h"
 #include "stores.h"
 
-enum { N_PLACES = 12, HEAP_PAGES = 40, N_STEPS = 2 };
+enum { N_PLACES = 12, HEAP_PAGES = 40, N_STEPS = 2, N_SCRATCH = 8 };
 
 /* The root "places".  The second half of 'at' is the bystander's. */
 struct places {
     struct rv_lock lock, bystanders_lock;
     uint64_t at[N_PLACES];
-    uint64_t scratch; /* Of those that arrive after a death. */
+    uint64_t scratch[N_SCRATCH]; /* Of those that arrive after a death, by
+                                  * the slot of who plays them. */
 };
 
 /* What an operation does to a place: frees it, then allocates 'bytes'. */
@@ -190,18 +191,29 @@ take_lock(struct stores *stores, struct rv_zone *zone)
 }
 
 /* A member comes, takes the dead one's slot with all that is in it, and uses
- * that at once. */
+ * that at once; what it has then may stay in use for a while. */
 static void
-arrive(struct stores *stores, const struct rv_zone *zone)
+arrive(struct stores *stores, const struct rv_zone *zone, bool is_to_stay)
 {
     struct rv_zone arrived = *zone;
-    uint64_t *scratch = &places_of(stores, zone)->scratch;
+    uint64_t *scratch = &places_of(stores, zone)->scratch[zone->index];
     must(stores, rv__member_take(&arrived), "arrival after a death");
-    must(stores, rv_slab_free(&arrived, scratch), "free of an arrival");
     int rc = rv_slab_alloc(&arrived, RV_MAX(steps[0].bytes, 16), scratch);
     must(stores, rc == -ENOMEM ? 0 : rc, "alloc of an arrival");
-    must(stores, rv_slab_free(&arrived, scratch), "free of an arrival");
+    if (!is_to_stay) {
+        must(stores, rv_slab_free(&arrived, scratch), "free of an arrival");
+    }
     rv__member_release(&arrived);
+}
+
+static void
+free_scratch(struct stores *stores, struct rv_zone *zone)
+{
+    struct places *places = places_of(stores, zone);
+    for (uint32_t i = 0; i < N_SCRATCH; i++) {
+        must(stores, rv_slab_free(zone, &places->scratch[i]),
+             "free of what an arrival left");
+    }
 }
 
 static void
@@ -214,11 +226,10 @@ recover(struct stores *stores, struct rv_zone *zone)
     case 1:
         break;
     default:
-        arrive(stores, zone);
+        arrive(stores, zone, n_recoveries % 2);
     }
     must(stores, rv_zone_heal(zone), "heal");
-    must(stores, rv_slab_free(zone, &places_of(stores, zone)->scratch),
-         "free of what an arrival left");
+    free_scratch(stores, zone);
     take_lock(stores, zone);
 }
 
@@ -234,8 +245,8 @@ audit(struct stores *stores, const struct rv_zone *zone)
     if (rv_slab_check(zone, &error)) {
         stores_fail(stores, "check: %s", error.text);
     }
-    if (places->scratch) {
-        must(stores, -EUCLEAN, "the scratch place is still in use");
+    for (uint32_t i = 0; i < N_SCRATCH; i++) {
+        must(stores, places->scratch[i] ? -EUCLEAN : 0, "a scratch place");
     }
     for (uint32_t i = 0; i < N_PLACES; i++) {
         size_t n = places->at[i] ? rv_slab_size(zone, places->at[i]) : 0;
