@@ -9,10 +9,15 @@
  * the counter 'waiters' does, which the holder cannot wipe.  Who got the lock
  * after it slept keeps the flag, as others may sleep.
  *
- * The counter may be too high (a waiter died) or, after it was healed, too
- * low (a waiter had counted but did not sleep yet).  Too high costs a system
- * call a release, until enough of them woke nobody; too low costs the sleeper
- * its timeout, after which it counts itself anew.
+ * Who wakes a sleeper counts it out, so that the releases until it runs, which
+ * may be thousands, need not call the kernel.  It spins again then, and counts
+ * itself anew before it sleeps again.
+ *
+ * The counter may be too high (a waiter died, or who woke it, or the kernel
+ * woke it for a dead holder) or, after it was healed, too low (a waiter had
+ * counted but did not sleep yet).  Too high costs a system call a release,
+ * until enough of them woke nobody; too low costs the sleeper its timeout,
+ * after which it counts itself anew.
  *
  * A word that names no living member is garbage or comes from a thread whose
  * death the kernel did not see; who slept for long finds out and takes it as
@@ -68,11 +73,11 @@ try_take(struct rv_zone *zone, struct rv_lock *lock, uint32_t word,
 }
 
 static bool
-spin(struct rv_zone *zone, struct rv_lock *lock, int *result)
+spin(struct rv_zone *zone, struct rv_lock *lock, uint32_t flag, int *result)
 {
     for (int round = 0; round < SPIN_ROUNDS; round++) {
         uint32_t word = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
-        if (!is_held(word) && try_take(zone, lock, word, 0, result)) {
+        if (!is_held(word) && try_take(zone, lock, word, flag, result)) {
             return true;
         }
         for (int i = 0; i < 1 << round; i++) {
@@ -117,8 +122,9 @@ suspect(struct rv_zone *zone, struct rv_lock *lock, uint32_t word)
     }
 }
 
-/* Sleeps once, the word being 'word', held. */
-static void
+/* Sleeps once, the word being 'word', held.  Whether it was woken, and so
+ * counted out. */
+static bool
 sleep_block(struct rv_zone *zone, struct rv_lock *lock, uint32_t word,
             int64_t waited_ms)
 {
@@ -126,7 +132,7 @@ sleep_block(struct rv_zone *zone, struct rv_lock *lock, uint32_t word,
         && !__atomic_compare_exchange_n(&lock->word, &word,
                                         word | FUTEX_WAITERS, false,
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-        return;
+        return false;
     }
     if (waited_ms >= STARVING_AFTER_MS) {
         __atomic_store_n(&lock->starving_until_ms,
@@ -138,23 +144,22 @@ sleep_block(struct rv_zone *zone, struct rv_lock *lock, uint32_t word,
     if (rc == -ETIMEDOUT && waited_ms >= SUSPECT_AFTER_MS) {
         suspect(zone, lock, word);
     }
+    return rc == 0;
 }
 
-int
-rv__lock_take_block(struct rv_zone *zone, struct rv_lock *lock)
+/* Counts itself and sleeps until it is woken, or has the lock, which is
+ * whether. */
+static bool
+wait_block(struct rv_zone *zone, struct rv_lock *lock, int64_t start_ms,
+           int *result)
 {
-    int result = 0;
-    if (spin(zone, lock, &result)) {
-        return result;
-    }
-    int64_t start_ms = rv_clock_ms();
     count_in(zone, lock);
     for (;;) {
         uint32_t word = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
         if (!is_held(word)) {
-            if (try_take(zone, lock, word, FUTEX_WAITERS, &result)) {
+            if (try_take(zone, lock, word, FUTEX_WAITERS, result)) {
                 count_out(lock);
-                return result;
+                return true;
             }
             continue;
         }
@@ -162,8 +167,24 @@ rv__lock_take_block(struct rv_zone *zone, struct rv_lock *lock)
             count_in(zone, lock);
             continue;
         }
-        sleep_block(zone, lock, word, rv_clock_ms() - start_ms);
+        if (sleep_block(zone, lock, word, rv_clock_ms() - start_ms)) {
+            return false;
+        }
     }
+}
+
+int
+rv__lock_take_block(struct rv_zone *zone, struct rv_lock *lock)
+{
+    int result = 0;
+    if (spin(zone, lock, 0, &result)) {
+        return result;
+    }
+    int64_t start_ms = rv_clock_ms();
+    while (!wait_block(zone, lock, start_ms, &result)
+           && !spin(zone, lock, FUTEX_WAITERS, &result)) {
+    }
+    return result;
 }
 
 int
@@ -204,6 +225,7 @@ rv__lock_release_waited(struct rv_zone *zone, struct rv_lock *lock)
     uint32_t n = __atomic_load_n(&lock->waiters, __ATOMIC_RELAXED);
     bool is_fruitless = rv_futex_wake(&lock->word, 1) == 0;
     if (!is_fruitless) {
+        count_out(lock);
         zone->n_fruitless_wakes = 0;
     } else if (++zone->n_fruitless_wakes >= FRUITLESS_WAKES) {
         zone->n_fruitless_wakes = 0;

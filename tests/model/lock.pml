@@ -41,6 +41,7 @@ bool buffered[N];
 
 bool pending[N];  /* The kernel's 'list_op_pending' of i names the lock. */
 bool sleeping[N]; /* In futex(2). */
+bool woken[N];    /* It slept, and was woken. */
 byte n_dead;
 
 /* What the lock guards: 1 while somebody changes it. */
@@ -58,17 +59,29 @@ bool half_done;
   :: else                        \
   fi
 
-/* Wakes one who sleeps, if any; any of them. */
-inline wake_one()
+/* Wakes one who sleeps, if any; any of them.  'did' says whether. */
+inline wake_one(did)
 {
+  did = true;
   if
-  :: sleeping[0] -> sleeping[0] = false
-  :: sleeping[1] -> sleeping[1] = false
+  :: sleeping[0] -> sleeping[0] = false; woken[0] = true
+  :: sleeping[1] -> sleeping[1] = false; woken[1] = true
 #if N > 2
-  :: sleeping[2] -> sleeping[2] = false
+  :: sleeping[2] -> sleeping[2] = false; woken[2] = true
 #endif
-  :: else
+  :: else -> did = false
   fi
+}
+
+/* The count goes down, not below 0. */
+inline count_out()
+{
+  d_step {
+    if
+    :: waiters > 0 -> waiters--
+    :: else
+    fi
+  }
 }
 
 /* The kernel's exit_robust_list() and handle_futex_death(). */
@@ -83,12 +96,12 @@ inline die(i)
        holder = NOBODY;
        owner_died = true;
        if
-       :: marked -> wake_one()
+       :: marked -> wake_one(did)
        :: else
        fi
      }
   :: pending[i] && holder == NOBODY && !marked && !owner_died ->
-     atomic { wake_one() }
+     atomic { wake_one(did) }
   :: else
   fi;
   pending[i] = false;
@@ -128,7 +141,8 @@ proctype member(byte i)
 {
   byte round = 0;
   byte seen; /* Who held the lock when its word was read. */
-  bool seen_died, has_slept;
+  bool seen_died, has_slept; /* And may have to mark the word for others. */
+  bool is_counted, did;
   do
   :: round < ROUNDS ->
      round++;
@@ -137,6 +151,7 @@ proctype member(byte i)
 #endif
      MAY_DIE(i);
      has_slept = false;
+     is_counted = false;
 
      /* Take it.  An atomic exchange drains the buffer first. */
      do
@@ -154,8 +169,9 @@ proctype member(byte i)
         };
         MAY_DIE(i);
         if
-        :: !has_slept ->
+        :: !is_counted ->
            count_in(i);
+           is_counted = true;
            has_slept = true
         :: else
         fi;
@@ -189,19 +205,19 @@ proctype member(byte i)
 #ifdef TIMEOUT
         :: timeout -> sleeping[i] = false
 #endif
-        od
-     od;
-
-     MAY_DIE(i);
-     /* The count goes down, not below 0. */
-     if
-     :: has_slept ->
-        d_step {
+        od;
+        /* Who was woken is counted out, by the one who woke it. */
+        atomic {
           if
-          :: waiters > 0 -> waiters--
+          :: woken[i] -> woken[i] = false; is_counted = false
           :: else
           fi
         }
+     od;
+
+     MAY_DIE(i);
+     if
+     :: is_counted -> count_out()
      :: else
      fi;
      MAY_DIE(i);
@@ -246,7 +262,12 @@ proctype member(byte i)
         /* A system call is a barrier. */
         d_step { DRAIN(i) };
         MAY_DIE(i);
-        atomic { wake_one() }
+        atomic { wake_one(did) };
+        MAY_DIE(i);
+        if
+        :: did -> count_out()
+        :: else
+        fi
      :: else
      fi;
      MAY_DIE(i);
