@@ -211,7 +211,7 @@ is_spared(const struct rv__dict_op *op, struct rv__entry *entry)
 {
     return entry->hash == (uint32_t)op->hash
            && entry->key_length == op->key_length
-           && memcmp(rv__entry_key(entry), op->key, op->key_length) == 0;
+           && rv__equal(op->key, rv__entry_key(entry), op->key_length);
 }
 
 /* In a transaction on the shard: evicts what is in a slot, unless the hand

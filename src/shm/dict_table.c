@@ -10,7 +10,7 @@ is_entry(const struct rv__dict_op *op, struct rv__entry *entry)
 {
     return entry && entry->hash == (uint32_t)op->hash
            && entry->key_length == op->key_length
-           && memcmp(entry + 1, op->key, op->key_length) == 0;
+           && rv__equal(op->key, entry + 1, op->key_length);
 }
 
 static void

@@ -58,11 +58,19 @@ n_fresh(const struct rv_zone *zone, uint32_t size_class)
                : 0;
 }
 
+/* By the member alone, but others read it. */
+static void
+count_failure(struct rv__hands *hands)
+{
+    uint64_t n = __atomic_load_n(&hands->n_failures, __ATOMIC_RELAXED);
+    __atomic_store_n(&hands->n_failures, n + 1, __ATOMIC_RELAXED);
+}
+
 static int
 fail(struct rv_zone *zone, int code)
 {
     if (zone->slab.hands) {
-        zone->slab.hands->n_failures++;
+        count_failure(zone->slab.hands);
     }
     return zone->is_open ? rv__tx_fail(zone, code) : code;
 }
@@ -615,7 +623,7 @@ rv_slab_reserve(struct rv_zone *zone, size_t bytes, uint32_t n_allocs,
     }
     rc = rc ? rc : reserve(zone, bytes, n_allocs, n_frees);
     if (rc) {
-        zone->slab.hands->n_failures++;
+        count_failure(zone->slab.hands);
     }
     return rc;
 }

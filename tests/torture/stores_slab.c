@@ -15,7 +15,14 @@
 #include "shm/member.h"
 #include "stores.h"
 
-enum { N_PLACES = 12, HEAP_PAGES = 40, N_STEPS = 2, N_SCRATCH = 8 };
+enum {
+    N_PLACES = 12,
+    HEAP_PAGES = 40,
+    N_STEPS = 2,
+    N_SCRATCH = 8,
+    SMALL_BYTES = 16,
+    N_SMALL = RV__MAGAZINE_ITEMS,
+};
 
 /* The root "places".  The second half of 'at' is the bystander's. */
 struct places {
@@ -23,6 +30,7 @@ struct places {
     uint64_t at[N_PLACES];
     uint64_t scratch[N_SCRATCH]; /* Of those that arrive after a death, by
                                   * the slot of who plays them. */
+    uint64_t small[N_SMALL];     /* 0 whenever somebody may die. */
 };
 
 /* What an operation does to a place: frees it, then allocates 'bytes'. */
@@ -117,6 +125,19 @@ run_flush(struct stores *stores, struct rv_zone *zone)
     must(stores, rc, "flush");
 }
 
+/* Takes free pages at the end out of use, or has all in use again. */
+static void
+run_trim(struct stores *stores, struct rv_zone *zone)
+{
+    uint64_t used = 0;
+    uint64_t n_pages = HEAP_PAGES / 2 + stores_random(stores, HEAP_PAGES);
+    n_steps = 0;
+    stores_begin(stores);
+    int rc = rv_slab_trim_tail(zone, n_pages * RV_ZONE_PAGE_BYTES, &used);
+    stores_end(stores);
+    must(stores, rc == -EBUSY ? 0 : rc, "trim");
+}
+
 static void
 start_bystander(struct stores *stores, struct rv_zone *zone)
 {
@@ -152,20 +173,47 @@ finish_bystander(struct stores *stores, struct rv_zone *zone)
     is_bystander_open = false;
 }
 
+/* Has a small object at the places of the steps, and the member's hands full
+ * of such. */
+static void
+fill_hands(struct stores *stores, struct rv_zone *zone)
+{
+    struct places *places = places_of(stores, zone);
+    int rc = 0;
+    for (uint32_t i = 0; i < N_STEPS && !rc; i++) {
+        uint64_t *place = &places->at[steps[i].place];
+        must(stores, rv_slab_free(zone, place), "free before");
+        rc = rv_slab_alloc(zone, SMALL_BYTES, place);
+    }
+    for (uint32_t i = 0; i < N_SMALL && !rc; i++) {
+        rc = rv_slab_alloc(zone, SMALL_BYTES, &places->small[i]);
+    }
+    must(stores, rc == -ENOMEM ? 0 : rc, "alloc before");
+    for (uint32_t i = 0; i < N_SMALL; i++) {
+        must(stores, rv_slab_free(zone, &places->small[i]), "free before");
+    }
+}
+
 static void
 operate(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
 {
     if (stores_random(stores, 4) == 0) {
         start_bystander(stores, bystander);
     }
-    memcpy(before, places_of(stores, zone)->at, sizeof before);
     steps[0].place = (uint32_t)stores_random(stores, N_PLACES / 4);
     steps[1].place = steps[0].place + N_PLACES / 4;
     steps[0].bytes = draw_size(stores);
     steps[1].bytes = draw_size(stores);
-    switch (stores_random(stores, 8)) {
+    if (stores_random(stores, 4) == 0) {
+        fill_hands(stores, zone);
+    }
+    memcpy(before, places_of(stores, zone)->at, sizeof before);
+    switch (stores_random(stores, 9)) {
     case 0:
         run_flush(stores, zone);
+        break;
+    case 8:
+        run_trim(stores, zone);
         break;
     case 1:
         run_within(stores, zone, false);
