@@ -296,36 +296,103 @@ reserve(struct rv__dict_op *op, size_t bytes, size_t node_bytes)
     return rc;
 }
 
-/* Evicts a few in each shard in turn, the operation's first, until the
- * reserve succeeds.  The hands may first have to take all touched bits away,
- * hence the second round in which nothing goes is the last. */
+/* Frees the table of a shard that has no entries; whether there was one. */
 static int
-evict_and_reserve(struct rv__dict_op *op, size_t bytes, size_t node_bytes)
+drop_table(struct rv_dict *dict, struct rv__shard *shard)
+{
+    struct rv_zone *zone = dict->zone;
+    struct rv__table table;
+    if (!__atomic_load_n(&shard->table, __ATOMIC_RELAXED)
+        || __atomic_load_n(&shard->n_entries, __ATOMIC_RELAXED)) {
+        return 0;
+    }
+    int rc = begin_frees(dict, shard, &table);
+    if (rc) {
+        return rc;
+    }
+    bool is_idle = table.buckets && shard->n_entries == 0;
+    if (is_idle) {
+        rv_slab_drop(zone, rv__offset_of(zone, table.buckets));
+        rv__tx_set64(zone, &shard->table, 0);
+    }
+    rc = commit_frees(zone);
+    return rc ? rc : is_idle;
+}
+
+/* Tables lie where they were once needed, and may part the memory that all
+ * the evictions gained.  Returns how many went, or an error. */
+static int
+drop_tables(struct rv_dict *dict)
+{
+    int n = 0;
+    for (uint32_t i = 0; i <= dict->shard_mask; i++) {
+        int rc = drop_table(dict, &dict->shards[i]);
+        if (rc < 0) {
+            return rc;
+        }
+        n += rc;
+    }
+    return n;
+}
+
+/* How far a call is with its evictions. */
+struct progress {
+    int since;    /* Entries that went since it last tried to reserve; */
+    int patience; /* after so many it tries again. */
+    int n_idle;   /* Rounds in which nothing went. */
+};
+
+/* Evicts a few in each shard in turn, the operation's first, and reserves now
+ * and then.  0; -ENOMEM: go on; another error. */
+static int
+evict_round(struct rv__dict_op *op, size_t bytes, size_t node_bytes,
+            struct progress *progress)
 {
     struct rv_dict *dict = op->dict;
     uint32_t first = (uint32_t)(op->shard - dict->shards);
-    int since = 0;
-    int patience = 1;
-    int n_idle = 0;
-    for (int round = 0; round < ROUNDS_MAX && n_idle < 2; round++) {
-        n_idle++;
-        for (uint32_t i = 0; i <= dict->shard_mask; i++) {
-            int n = rv__shard_evict(
-                op, &dict->shards[(first + i) & dict->shard_mask],
-                RV_MAX(bytes, node_bytes));
-            if (n < 0) {
-                return n;
+    progress->n_idle++;
+    for (uint32_t i = 0; i <= dict->shard_mask; i++) {
+        int n =
+            rv__shard_evict(op, &dict->shards[(first + i) & dict->shard_mask],
+                            RV_MAX(bytes, node_bytes));
+        if (n < 0) {
+            return n;
+        }
+        progress->n_idle = n ? 0 : progress->n_idle;
+        progress->since += n;
+        if (progress->since >= progress->patience
+            || (progress->n_idle == 0 && i == dict->shard_mask)) {
+            int rc = reserve(op, bytes, node_bytes);
+            if (rc != -ENOMEM) {
+                return rc;
             }
-            n_idle = n ? 0 : n_idle;
-            since += n;
-            if (since >= patience || (n_idle == 0 && i == dict->shard_mask)) {
-                int rc = reserve(op, bytes, node_bytes);
-                if (rc != -ENOMEM) {
-                    return rc;
-                }
-                since = 0;
-                patience = RV_MIN(2 * patience, (int)PATIENCE_MAX);
+            progress->since = 0;
+            progress->patience =
+                RV_MIN(2 * progress->patience, (int)PATIENCE_MAX);
+        }
+    }
+    return -ENOMEM;
+}
+
+/* Evicts until the reserve succeeds.  The hands may first have to take all
+ * touched bits away, hence the second round in which nothing goes is the last;
+ * unless tables go then. */
+static int
+evict_and_reserve(struct rv__dict_op *op, size_t bytes, size_t node_bytes)
+{
+    struct progress progress = {.patience = 1};
+    for (int round = 0; round < ROUNDS_MAX && progress.n_idle < 2; round++) {
+        int rc = evict_round(op, bytes, node_bytes, &progress);
+        if (rc == -ENOMEM && progress.n_idle == 2) {
+            int n = drop_tables(op->dict);
+            rc = n < 0 ? n : rc;
+            if (n > 0) {
+                progress.n_idle = 0;
+                rc = reserve(op, bytes, node_bytes);
             }
+        }
+        if (rc != -ENOMEM) {
+            return rc;
         }
     }
     return -ENOMEM;
