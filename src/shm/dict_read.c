@@ -355,7 +355,9 @@ rv_dict_ttl(struct rv_dict *dict, const void *key, size_t key_length,
     }
     uint64_t expires_ms = search.expires_ms;
     int64_t left_ms =
-        expires_ms ? (int64_t)expires_ms - dict->now_ms(dict->context) : 0;
+        expires_ms
+            ? (int64_t)(expires_ms - (uint64_t)dict->now_ms(dict->context))
+            : 0;
     if (rv__is_flushed(search.shard, search.version)
         || (expires_ms && left_ms <= 0)) {
         return -ENOENT;
