@@ -9,7 +9,7 @@ import pytest
 
 from lib import paths
 from lib.load import Load
-from lib.process import free_port
+from lib.process import free_port, wait_until
 
 LONG = os.environ.get("E2E_LONG") == "1"
 
@@ -204,14 +204,16 @@ def test_blocking_mode(reeve, port, nonblocking):
             "address": f"127.0.0.1:{port}", "nonblocking": nonblocking}}}})
     made.start()
 
-    def is_nonblocking():
+    def is_as_wanted():
         [pid] = made.pids()
         with open(f"/proc/{pid}/fdinfo/3", encoding="ascii") as file:
             flags = dict(line.split(":", 1) for line in file)["flags"]
-        return bool(int(flags, 8) & os.O_NONBLOCK)
-    assert is_nonblocking() == nonblocking
+        return bool(int(flags, 8) & os.O_NONBLOCK) == nonblocking
+
+    # A millisecond after its start it may not be the program yet.
+    wait_until(is_as_wanted)
     made.cli("reload", check=True)
-    assert is_nonblocking() == nonblocking
+    wait_until(is_as_wanted)
 
 
 def test_reload_supersedes_reload(reeve, port):
