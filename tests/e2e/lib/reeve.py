@@ -181,11 +181,18 @@ class Reeve:
     # Acting.
 
     def kill(self, pid, number=signal.SIGKILL, missing_ok=False):
-        """Sends a signal to a process of this reeve, and to no other."""
+        """Sends a signal to a process of this reeve, and to no other.
+
+        The one started here has ended when this returns, if it is killed:
+        who waits for the others then must not take its end for a failure.
+        """
         if missing_ok and not is_running(pid):
             return
         assert pid in marked(self.marker), f"{pid} is not ours"
         os.kill(pid, number)
+        if number == signal.SIGKILL and self.process \
+                and pid == self.process.pid:
+            self.process.wait(10)
 
     # Waiting.
 
