@@ -226,6 +226,15 @@ int rv__dict_get_hashed(struct rv_dict *dict, const void *key,
                         size_t key_length, uint64_t hash, void *buffer,
                         size_t size, struct rv_dict_value *value);
 
+/* Has the clock hand pass the entry behind 'slot' by once, if that still is
+ * 'ref'. */
+void rv__dict_touch(const struct rv_dict *dict, uint64_t *slot, uint64_t ref);
+
+/* As rv_dict_get, for whatever there is and happens. */
+int rv__dict_get_patiently(struct rv_dict *dict, const void *key,
+                           size_t key_length, void *buffer, size_t size,
+                           struct rv_dict_value *value);
+
 /* ------------------------------------------------------------- references */
 
 enum { RV__REF_TOUCHED = 1, RV__REF_TAG_SHIFT = 17, RV__REF_UNIT_SHIFT = 32 };

@@ -12,12 +12,7 @@ enum {
     TRIES = 10000,
 };
 
-/* The short way of a get is one function, or it would take twice as long. */
-#define RV_INLINE inline __attribute__((always_inline))
-
-/* What a reader looks for, and what it found.  On the short way the compiler
- * keeps all of it in registers, so nothing there may take its address but
- * functions that are inlined. */
+/* What a reader looks for, and what it found. */
 struct search {
     struct rv_dict *dict;
     const struct rv__shard *shard;
@@ -41,7 +36,7 @@ struct search {
 
 /* Whether all that was read since the version was, is of one entry, which is
  * in the dict. */
-static RV_INLINE bool
+static bool
 is_unchanged(const struct search *search, const struct rv__entry *entry)
 {
     rv__load_fence();
@@ -58,7 +53,7 @@ is_unchanged(const struct search *search, const struct rv__entry *entry)
 
 /* Copies what is wanted of an entry, which has 'room' bytes at most.  False:
  * it says it has more. */
-static RV_INLINE bool
+static bool
 copy_entry(struct search *search, struct rv__entry *entry, uint64_t room)
 {
     search->type = __atomic_load_n(&entry->type, __ATOMIC_RELAXED);
@@ -79,7 +74,7 @@ copy_entry(struct search *search, struct rv__entry *entry, uint64_t room)
 /* What becomes of an entry that ends beyond the heap, with this key, as far
  * as it is known: a larger heap shall be noticed, and one too near to the end
  * may be right, but is another's. */
-static __attribute__((noinline)) int
+static int
 read_beyond(const struct rv_dict *dict, uint64_t offset)
 {
     uint64_t before = rv__dict_room(dict, offset);
@@ -90,7 +85,7 @@ read_beyond(const struct rv_dict *dict, uint64_t offset)
 
 /* Reads the entry that may be the one.  0, NEXT, or -EAGAIN: it changed, or
  * is none. */
-static RV_INLINE int
+static int
 read_entry(struct search *search)
 {
     const struct rv_dict *dict = search->dict;
@@ -116,7 +111,7 @@ read_entry(struct search *search)
     return is_it ? 0 : NEXT;
 }
 
-static RV_INLINE int
+static int
 search_table(struct search *search, const struct rv__table *table)
 {
     uint32_t tag = rv__hash_tag(search->hash);
@@ -140,7 +135,7 @@ search_table(struct search *search, const struct rv__table *table)
 }
 
 /* 0, -ENOENT, -EAGAIN. */
-static RV_INLINE int
+static int
 try_read(struct search *search)
 {
     struct rv__table table;
@@ -163,7 +158,7 @@ try_read(struct search *search)
 
 /* Where the key changes faster than it is read, or the zone is damaged: goes
  * on, and takes the lock when nobody has it. */
-static __attribute__((noinline)) int
+static int
 read_patiently(struct search *search)
 {
     struct rv_zone *zone = search->dict->zone;
@@ -191,7 +186,7 @@ refusal(const struct rv_dict *dict)
     return dict->zone->base ? -E2BIG : -ECHILD;
 }
 
-static RV_INLINE void
+static void
 search_init(struct search *search, struct rv_dict *dict, const void *key,
             size_t key_length, uint64_t hash, void *buffer, size_t size)
 {
@@ -207,7 +202,7 @@ search_init(struct search *search, struct rv_dict *dict, const void *key,
 }
 
 /* Finds a key, dead or alive; its value goes to 'buffer' if it fits. */
-static __attribute__((noinline)) int
+static int
 read_key(struct search *search, struct rv_dict *dict, const void *key,
          size_t key_length, void *buffer, size_t size)
 {
@@ -226,15 +221,12 @@ is_dead(const struct search *search)
            || rv__has_expired(search->dict, search->expires_ms);
 }
 
-/* So that the clock hand passes the entry by once. */
-static inline void
-touch(const struct search *search)
+void
+rv__dict_touch(const struct rv_dict *dict, uint64_t *slot, uint64_t ref)
 {
-    if (__builtin_expect(!(search->ref & RV__REF_TOUCHED), 0)
-        && search->dict->zone->tid) {
-        uint64_t ref = search->ref;
-        __atomic_compare_exchange_n(search->slot, &ref, ref | RV__REF_TOUCHED,
-                                    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    if (!(ref & RV__REF_TOUCHED) && dict->zone->tid) {
+        __atomic_compare_exchange_n(slot, &ref, ref | RV__REF_TOUCHED, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
 }
 
@@ -262,62 +254,23 @@ give(const struct search *search, struct rv_dict_value *value)
     return 0;
 }
 
-/* What rv_dict_get does once it found the key, or 'rc'. */
-static RV_INLINE int
-finish_get(const struct search *search, int rc, struct rv_dict_value *value)
+int
+rv__dict_get_patiently(struct rv_dict *dict, const void *key,
+                       size_t key_length, void *buffer, size_t size,
+                       struct rv_dict_value *value)
 {
-    if (__builtin_expect(!rc && is_dead(search), 0)) {
+    struct search search;
+    int rc = read_key(&search, dict, key, key_length, buffer, size);
+    if (!rc && is_dead(&search)) {
         rc = -ENOENT;
     }
     if (rc) {
-        search->dict->n_misses++;
+        dict->n_misses++;
         return rc;
     }
-    search->dict->n_hits++;
-    touch(search);
-    return give(search, value);
-}
-
-static __attribute__((noinline)) int
-get_patiently(struct rv_dict *dict, const void *key, size_t key_length,
-              void *buffer, size_t size, struct rv_dict_value *value)
-{
-    struct search search = {.dict = dict};
-    int rc = read_key(&search, dict, key, key_length, buffer, size);
-    return finish_get(&search, rc, value);
-}
-
-static RV_INLINE int
-get(struct rv_dict *dict, const void *key, size_t key_length, uint64_t hash,
-    void *buffer, size_t size, struct rv_dict_value *value)
-{
-    struct search search;
-    search_init(&search, dict, key, key_length, hash, buffer, size);
-    int rc = try_read(&search);
-    if (__builtin_expect(rc == -EAGAIN, 0)) {
-        return get_patiently(dict, key, key_length, buffer, size, value);
-    }
-    return finish_get(&search, rc, value);
-}
-
-int
-rv__dict_get_hashed(struct rv_dict *dict, const void *key, size_t key_length,
-                    uint64_t hash, void *buffer, size_t size,
-                    struct rv_dict_value *value)
-{
-    return get(dict, key, key_length, hash, buffer, size, value);
-}
-
-int
-rv_dict_get(struct rv_dict *dict, const void *key, size_t key_length,
-            void *buffer, size_t size, struct rv_dict_value *value)
-{
-    if (__builtin_expect(!rv__dict_can_get(dict, key_length), 0)) {
-        dict->n_misses++;
-        return refusal(dict);
-    }
-    uint64_t hash = rv_siphash13(dict->hash_key, key, key_length);
-    return get(dict, key, key_length, hash, buffer, size, value);
+    dict->n_hits++;
+    rv__dict_touch(dict, search.slot, search.ref);
+    return give(&search, value);
 }
 
 int
@@ -334,7 +287,7 @@ rv_dict_get_stale(struct rv_dict *dict, const void *key, size_t key_length,
     dict->n_hits++;
     bool is_stale = is_dead(&search);
     if (!is_stale) {
-        touch(&search);
+        rv__dict_touch(dict, search.slot, search.ref);
     }
     rc = give(&search, value);
     if (!rc) {

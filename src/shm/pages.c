@@ -197,14 +197,26 @@ rv__pages_available(const struct rv_zone *zone)
     return limit ? RV_MIN(n, limit) : n;
 }
 
-uint32_t
-rv__pages_n_free(const struct rv_zone *zone)
+/* Of 'n' that there are. */
+static inline uint32_t
+count_free(const struct rv__page_map *map, uint32_t n)
 {
-    const struct rv__page_map *map = map_of(zone);
-    uint32_t n = rv__pages_available(zone);
     uint32_t known = __atomic_load_n(&map->n_pages, __ATOMIC_RELAXED);
     uint32_t n_free = __atomic_load_n(&map->n_free, __ATOMIC_RELAXED);
     return n > known ? n_free + (n - known) : n_free;
+}
+
+uint32_t
+rv__pages_n_free(const struct rv_zone *zone)
+{
+    return count_free(map_of(zone), rv__pages_available(zone));
+}
+
+bool
+rv__pages_are_few(const struct rv_zone *zone, uint32_t part)
+{
+    uint32_t n = rv__pages_available(zone);
+    return count_free(map_of(zone), n) < n / part;
 }
 
 /* Takes up the pages that came since.  False: none did. */

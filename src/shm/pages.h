@@ -144,6 +144,9 @@ uint32_t rv__pages_available(const struct rv_zone *zone);
  * about so many. */
 uint32_t rv__pages_n_free(const struct rv_zone *zone);
 
+/* Whether less than one in 'part' pages is free. */
+bool rv__pages_are_few(const struct rv_zone *zone, uint32_t part);
+
 /* The following are for a transaction on the page map's lock, with
  * RV__PAGES_WORDS words left.  What fails of them for damage (-EUCLEAN) makes
  * the commit fail. */

@@ -198,13 +198,13 @@ remove_chunk(struct rv_zone *zone, uint32_t page, uint32_t size_class)
 static bool
 is_tight(const struct rv_zone *zone)
 {
-    return rv__pages_n_free(zone) < rv__pages_available(zone) / 4;
+    return rv__pages_are_few(zone, 4);
 }
 
 bool
 rv__shelf_is_scarce(const struct rv_zone *zone)
 {
-    return rv__pages_n_free(zone) < rv__pages_available(zone) / 16;
+    return rv__pages_are_few(zone, 16);
 }
 
 uint32_t
