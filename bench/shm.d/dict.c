@@ -1,10 +1,10 @@
 /* Dicts beside other ways to share keys.
  *
- *     bench-shm-dict rate SIDE N MS [ADDRESS [DEPTH]]
+ *     bench-shm-dict rate SIDE N MS KEYS [ADDRESS [DEPTH]]
  *         ns of a get, a get of what is not there, a set and an incr, and of
  *         one of sixteen gets in one call where SIDE has that, in each of N
- *         processes, MS milliseconds each; 100,000 keys of 16 bytes with
- *         values of 64, at random.
+ *         processes, MS milliseconds each; KEYS keys of 16 bytes with values
+ *         of 64, at random.
  *     bench-shm-dict stopped STOPS
  *         ns of gets while a writer of the same keys is stopped: the median,
  *         the 99.9th percentile and the longest.
@@ -50,20 +50,40 @@ static void
 fill_keys(struct state *state)
 {
     char text[KEY_BYTES + 1];
-    for (int i = 0; i < N_KEYS; i++) {
-        snprintf(text, sizeof text, "key-%012d", i);
+    for (unsigned int i = 0; i < state->n_keys; i++) {
+        snprintf(text, sizeof text, "key-%012u", i);
         memcpy(state->keys[i], text, KEY_BYTES);
-        snprintf(text, sizeof text, "not-%012d", i);
+        snprintf(text, sizeof text, "not-%012u", i);
         memcpy(state->misses[i], text, KEY_BYTES);
     }
     memset(state->value, 'v', sizeof state->value);
 }
 
 static void
+swap_keys(char a[KEY_BYTES], char b[KEY_BYTES])
+{
+    char c[KEY_BYTES];
+    memcpy(c, a, KEY_BYTES);
+    memcpy(a, b, KEY_BYTES);
+    memcpy(b, c, KEY_BYTES);
+}
+
+static void
+shuffle_keys(struct state *state)
+{
+    uint64_t random = 12345;
+    for (size_t i = state->n_keys - 1; i > 0; i--) {
+        size_t k = bench_random(&random) % (i + 1);
+        swap_keys(state->keys[i], state->keys[k]);
+        swap_keys(state->misses[i], state->misses[k]);
+    }
+}
+
+static void
 measure(void *context, unsigned int who)
 {
     struct state *state = context;
-    state->random = 12345 + who;
+    state->next = who * state->n_keys / state->n;
     state->side->open(state);
     unsigned int n_each = state->side->is_server ? state->depth : SLICE;
     for (int i = (int)state->first; i <= (int)state->last; i++) {
@@ -99,6 +119,7 @@ rate(struct state *state)
 {
     state->side->prepare(state);
     bench_fork(state->shared, 1, 0, fill_bytes, state);
+    shuffle_keys(state);
     state->shared->n_arrived = 0;
     state->first = GET;
     state->last = MANY;
@@ -325,9 +346,9 @@ static void
 stall(struct state *state, const char *what, unsigned int ms)
 {
     struct watch *watch = bench_share(sizeof *watch);
-    state->random = 3;
     state->side->prepare(state);
     bench_fork(state->shared, 1, 0, fill_bytes, state);
+    shuffle_keys(state);
     pid_t other = start(state, watch, 0,
                         strcmp(what, "keys") == 0    ? list_keys
                         : strcmp(what, "flush") == 0 ? flush_keys
@@ -353,6 +374,24 @@ choose_side(struct state *state, const char *name)
     bench_die("no such side: %s", name);
 }
 
+static void
+rate_of(struct state *state, int argc, char **argv)
+{
+    choose_side(state, argv[2]);
+    state->n = (unsigned int)bench_number(argv[3]) % BENCH_PROCESSES;
+    state->ms = (unsigned int)bench_number(argv[4]);
+    state->n_keys = (unsigned int)bench_number(argv[5]);
+    if (state->n == 0 || state->n_keys == 0 || state->n_keys > N_KEYS
+        || state->n_keys % FILL_DEPTH) {
+        bench_die("usage: see the head of dict.c");
+    }
+    state->address = argc > 6 ? argv[6] : "";
+    state->depth =
+        argc > 7 ? (unsigned int)bench_number(argv[7]) % MAX_DEPTH : 1;
+    fill_keys(state);
+    rate(state);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -362,19 +401,15 @@ main(int argc, char **argv)
     }
     state->shared = bench_share(sizeof *state->shared);
     state->side = &side_reeve;
-    fill_keys(state);
-    if (strcmp(argv[1], "stopped") == 0) {
+    state->n_keys = N_KEYS;
+    if (strcmp(argv[1], "rate") == 0 && argc >= 6) {
+        rate_of(state, argc, argv);
+    } else if (strcmp(argv[1], "stopped") == 0) {
+        fill_keys(state);
         stopped(state, (unsigned int)bench_number(argv[2]));
     } else if (strcmp(argv[1], "stall") == 0 && argc == 4) {
+        fill_keys(state);
         stall(state, argv[2], (unsigned int)bench_number(argv[3]));
-    } else if (argc >= 5) {
-        choose_side(state, argv[2]);
-        state->n = (unsigned int)bench_number(argv[3]) % BENCH_PROCESSES;
-        state->ms = (unsigned int)bench_number(argv[4]);
-        state->address = argc > 5 ? argv[5] : "";
-        state->depth =
-            argc > 6 ? (unsigned int)bench_number(argv[6]) % MAX_DEPTH : 1;
-        rate(state);
     } else {
         bench_die("usage: see the head of dict.c");
     }

@@ -1,17 +1,17 @@
 -- The load of dict.c on a lua_shared_dict, in each worker of an nginx.
--- Globals from the configuration: bench_folder, bench_n, bench_ms.
+-- Globals from the configuration: bench_folder, bench_n, bench_ms, bench_keys.
 local ffi = require "ffi"
 ffi.cdef [[
 struct bench_time { long s; long ns; };
 int clock_gettime(int which, struct bench_time *time);
 ]]
 
-local n_keys, slice = 100000, 1000
+local n_keys, slice = bench_keys, 1000
 local dict, sync = ngx.shared.bench, ngx.shared.sync
 local time = ffi.new("struct bench_time")
 local keys, misses = {}, {}
 local value = string.rep("v", 64)
-local seed = 12345 + ngx.worker.id()
+local at = math.floor(ngx.worker.id() * n_keys / bench_n)
 
 local function now_ns()
     ffi.C.clock_gettime(1, time)
@@ -19,10 +19,8 @@ local function now_ns()
 end
 
 local function any()
-    seed = bit.bxor(seed, bit.lshift(seed, 13))
-    seed = bit.bxor(seed, bit.rshift(seed, 17))
-    seed = bit.bxor(seed, bit.lshift(seed, 5))
-    return bit.band(seed, 0x7fffffff) % n_keys + 1
+    at = at < n_keys and at + 1 or 1
+    return at
 end
 
 -- Waits until all workers have come as often.
@@ -69,14 +67,20 @@ end
 
 local function fill(what)
     if ngx.worker.id() == 0 then
-        for i = 1, n_keys do dict:set(keys[i], what) end
+        for i = 1, n_keys do dict:set(string.format("key-%012d", i), what) end
     end
 end
 
+-- In no order, but each at hand when its turn comes.
+local numbers = {}
+math.randomseed(12345)
 for i = 1, n_keys do
-    keys[i] = string.format("key-%012d", i)
-    misses[i] = string.format("not-%012d", i)
+    local k = math.random(i)
+    numbers[i] = numbers[k]
+    numbers[k] = i
 end
+for i = 1, n_keys do keys[i] = string.format("key-%012d", numbers[i]) end
+for i = 1, n_keys do misses[i] = string.format("not-%012d", numbers[i]) end
 local results = {}
 fill(value)
 for i, name in ipairs { "get", "miss", "set", "incr" } do

@@ -97,7 +97,7 @@ lmdb_fill(struct state *state, bool numbers)
     uint64_t zero = 0;
     MDB_txn *txn;
     must(mdb_txn_begin(lmdb.environment, NULL, 0, &txn));
-    for (int i = 0; i < N_KEYS; i++) {
+    for (unsigned int i = 0; i < state->n_keys; i++) {
         MDB_val key = value_of(state->keys[i], KEY_BYTES);
         MDB_val value = numbers ? value_of(&zero, sizeof zero)
                                 : value_of(state->value, VALUE_BYTES);

@@ -55,7 +55,7 @@ static void
 reeve_fill(struct state *state, bool numbers)
 {
     struct rv_dict_value zero = rv_dict_integer(0);
-    for (int i = 0; i < N_KEYS; i++) {
+    for (unsigned int i = 0; i < state->n_keys; i++) {
         if (!numbers) {
             reeve_set(state, state->keys[i]);
         } else if (rv_dict_set(state->dict, state->keys[i], KEY_BYTES, &zero,
@@ -178,7 +178,7 @@ table_incr(struct state *state, const char *key)
 static void
 table_fill(struct state *state, bool numbers)
 {
-    for (int i = 0; i < N_KEYS && !numbers; i++) {
+    for (unsigned int i = 0; i < state->n_keys && !numbers; i++) {
         table_set(state, state->keys[i]);
     }
 }

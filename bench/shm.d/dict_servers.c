@@ -6,9 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { REQUEST_BYTES = 128, REPLIES_BYTES = 4096, FILL_DEPTH = 50 };
-
-_Static_assert(N_KEYS % FILL_DEPTH == 0, "whole batches");
+enum { REQUEST_BYTES = 128, REPLIES_BYTES = 4096 };
 
 /* Writes the request of an operation; returns its length. */
 typedef int request_fn(const struct state *state, enum operation operation,
@@ -89,9 +87,9 @@ static void
 fill(struct state *state, request_fn *request, zero_fn *zero, bool numbers)
 {
     char bytes[FILL_DEPTH * REQUEST_BYTES];
-    for (int i = 0; i < N_KEYS; i += FILL_DEPTH) {
+    for (unsigned int i = 0; i < state->n_keys; i += FILL_DEPTH) {
         size_t n = 0;
-        for (int k = i; k < i + FILL_DEPTH; k++) {
+        for (unsigned int k = i; k < i + FILL_DEPTH; k++) {
             char *end = bytes + n;
             n += (size_t)(numbers ? zero(state->keys[k], end)
                                   : request(state, SET, state->keys[k], end));
