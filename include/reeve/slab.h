@@ -147,7 +147,8 @@ int rv_slab_flush(struct rv_zone *zone);
  * Else as rv_slab_flush.
  *
  * What was taken out stays so, whatever size the zone has later, until it is
- * given back: shrink the zone, then call this with its new size. */
+ * given back: shrink the zone, then call this with its new size.  When another
+ * gives it back in between, rv_zone_shrink refuses. */
 int rv_slab_trim_tail(struct rv_zone *zone, uint64_t size_bytes,
                       uint64_t *usedp) RV_MUST_CHECK;
 

@@ -117,8 +117,10 @@ int rv_zone_grow(int fd, uint64_t size_bytes, struct rv_error *error)
 
 /* Makes the heap shorter, to 'size_bytes' rounded up to pages, and gives the
  * memory behind it back.  Those pages must be out of use: rv_slab_trim_tail
- * sees to that.  The file keeps its length.  -ERANGE above the present size
- * and for 0; else as rv_zone_grow. */
+ * sees to that.  -EBUSY when they are not, or are no longer because another
+ * gave them back meanwhile; the zone is as it was.  The file keeps its length.
+ * Its own size again gives back what a shrink that was killed left behind it.
+ * -ERANGE above the present size and for 0; else as rv_zone_grow. */
 int rv_zone_shrink(int fd, uint64_t size_bytes, struct rv_error *error)
     RV_MUST_CHECK;
 
@@ -135,14 +137,19 @@ struct rv_zone_options {
 /* Maps the zone 'fd' (borrowed; may be closed afterwards) and takes a member
  * slot for the calling thread; the caller owns '*zonep'.  A slot whose member
  * died is taken over, its unfinished transaction undone first; that may wait
- * for a lock.  As rv_zone_read_info, and:
+ * for a lock.  Members of another boot of the machine are dead, whoever has
+ * their thread ids now, in a file that outlived it or came from elsewhere; the
+ * first who attaches in a boot sees to that, under an fcntl(2) lock on a byte
+ * far behind the end of the file, and others wait for it, at most some 2 s.
+ * As rv_zone_read_info, and:
  *   -EEXIST          name or tag differ
  *   -EAGAIN          all members' slots are in use by living threads
+ *   -EBUSY           who was first after a boot does not finish
  *   -EXDEV           a living member is of another pid namespace
  *   -EDEADLK         the thread has an open transaction, or is the child of a
  *                    fork within one (reeve/tx.h)
  *   -EOPNOTSUPP      membarrier(2) or get_robust_list(2) is refused
- *   -EACCES, -ENOMEM as mmap(2) */
+ *   -EACCES, -ENOMEM as mmap(2); after a boot also as fcntl(2) */
 int rv_zone_attach(int fd, const struct rv_zone_options *options,
                    struct rv_zone **zonep, struct rv_error *error)
     RV_MUST_CHECK;

@@ -28,6 +28,7 @@ struct rv__mapping {
     struct rv_zone_info info; /* But for 'size_bytes'. */
     uint64_t size_bytes;      /* Atomic: the last size that agreed. */
     uint64_t epoch_ms;        /* Set once; see epoch.h. */
+    uint64_t boot;            /* Of the machine, certainly; 0: unknown. */
 };
 
 struct rv_zone {

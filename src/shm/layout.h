@@ -72,8 +72,10 @@ struct rv__header {
     /* Under 'root_lock', by transactions. */
     struct rv_lock root_lock __attribute__((aligned(64)));
     struct rv__root roots[RV_ZONE_ROOTS];
-    uint64_t boot;     /* Of the machine, that 'epoch_ms' is for. */
-    uint64_t epoch_ms; /* See epoch.h. */
+
+    /* By the first member of a boot, which holds the lock of epoch.h. */
+    uint64_t boot; /* Of the machine, that 'epoch_ms' is for. */
+    uint64_t epoch_ms;
 
     /* The slab's, which begins with zeros. */
     unsigned char slab[3 * RV_ZONE_PAGE_BYTES]
@@ -118,7 +120,8 @@ struct rv__member {
     uint32_t pid;
     uint64_t pid_namespace; /* 0: unknown. */
     uint64_t n_attached;    /* How often the slot was taken. */
-    uint64_t reserved[5];
+    uint64_t boot;          /* In which 'tid' is; 0: unknown. */
+    uint64_t reserved[4];
     struct rv__log log __attribute__((aligned(64)));
 
     /* The slab's, which begins with zeros. */

@@ -141,6 +141,21 @@ rv__life_bury(struct rv__life *life, uint32_t pid, uint32_t tid)
 #endif
 }
 
+void
+rv__life_end(struct rv__life *life, uint32_t tid)
+{
+#ifdef __GLIBC__
+    int word = __atomic_load_n(&life->mutex.__data.__lock, __ATOMIC_RELAXED);
+    int dead = (int)(((uint32_t)word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+    if (tid && ((uint32_t)word & FUTEX_TID_MASK) == tid) {
+        __atomic_compare_exchange_n(&life->mutex.__data.__lock, &word, dead,
+                                    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+#else
+    (void)life, (void)tid;
+#endif
+}
+
 bool
 rv__life_is_of(const struct rv__life *life, uint32_t tid)
 {

@@ -14,6 +14,14 @@
  * adopter does so with its bare hands, not by a transaction, for it has no log
  * but the one in question.  A log without changes needs no lock, and must not
  * take one: the memory of the lock it last named may long be something else.
+ *
+ * A thread id says nothing after the machine booted: another thread may have
+ * it.  The kernel marks nothing when power fails, so the first who attaches in
+ * a boot does (epoch.c), for all slots at once and before anybody takes one:
+ * the life words first, then the locks.  Which lock a member held is known
+ * when its log has changes, or when it is one of the zone's own.  Any other is
+ * suspected by who waits for it (lock.c); only one whose holder's number a
+ * living member has now is waited for until that member ends.
  */
 #include "shm/member.h"
 
@@ -22,6 +30,7 @@
 
 #include "shm/gather.h"
 #include "shm/log.h"
+#include "shm/shelf.h"
 
 /* Whether a lock can lie at 'offset'.  What looks like one where members keep
  * their own would be waited for until they end. */
@@ -63,6 +72,7 @@ settle_log(struct rv_zone *zone, struct rv__member *member)
 static void
 mark_taken(const struct rv_zone *zone, struct rv__member *member)
 {
+    __atomic_store_n(&member->boot, zone->mapping->boot, __ATOMIC_RELAXED);
     __atomic_store_n(&member->pid, zone->pid, __ATOMIC_RELAXED);
     __atomic_store_n(&member->tid, zone->tid, __ATOMIC_RELEASE);
     rv__barrier();
@@ -183,6 +193,73 @@ rv__member_is_living(struct rv_zone *zone, uint32_t tid)
         }
     }
     return false;
+}
+
+/* Whether a member of another boot has slot 'index', or had it when it died.
+ * Slots that nobody has are not looked at: that would cost their memory. */
+static bool
+is_former(const struct rv_zone *zone, uint32_t index)
+{
+    const struct rv__life *life = rv__life_of(zone, index);
+    if (rv__life_is_of(life, 0) && !rv__life_is_dead(life)) {
+        return false;
+    }
+    uint64_t boot =
+        __atomic_load_n(&rv__member_of(zone, index)->boot, __ATOMIC_RELAXED);
+    return boot && boot != zone->mapping->boot;
+}
+
+/* Makes the lock that of a dead one, if no living member holds it. */
+static void
+end_hold(struct rv_zone *zone, struct rv_lock *lock)
+{
+    uint32_t word = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+    uint32_t tid = word & FUTEX_TID_MASK;
+    if (tid && !rv__member_is_living(zone, tid)) {
+        __atomic_compare_exchange_n(&lock->word, &word,
+                                    (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
+                                    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+}
+
+static void
+end_hold_of_log(struct rv_zone *zone, const struct rv__log *log)
+{
+    uint64_t head = __atomic_load_n(&log->head, __ATOMIC_RELAXED);
+    uint64_t offset = head >> RV__HEAD_SHIFT;
+    if (head & RV__HEAD_COUNT && offset && is_lock(zone, offset)) {
+        end_hold(zone, (struct rv_lock *)(void *)(zone->base + offset));
+    }
+}
+
+void
+rv__member_end_former(struct rv_zone *zone)
+{
+    uint32_t n = zone->mapping->geometry.n_members;
+    bool has_former = false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (is_former(zone, i)) {
+            has_former = true;
+            rv__life_end(rv__life_of(zone, i),
+                         __atomic_load_n(&rv__member_of(zone, i)->tid,
+                                         __ATOMIC_RELAXED));
+        }
+    }
+    if (!has_former) {
+        return;
+    }
+    rv__zone_refresh_size(zone);
+    struct rv__slab *slab = rv__slab_of(zone);
+    end_hold(zone, &rv__header_of(zone)->root_lock);
+    end_hold(zone, &slab->map.lock);
+    for (uint32_t i = 0; i < RV_SLAB_CLASSES; i++) {
+        end_hold(zone, &slab->shelves[i].lock);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (is_former(zone, i)) {
+            end_hold_of_log(zone, &rv__member_of(zone, i)->log);
+        }
+    }
 }
 
 int

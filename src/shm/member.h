@@ -26,6 +26,13 @@ int rv__member_heal(struct rv_zone *zone, uint32_t index);
  * rv_zone_heal. */
 int rv__member_heal_marked(struct rv_zone *zone);
 
+/* Has the members of former boots of the machine count as dead, and so the
+ * locks that they held.  'zone' need not be a member's; the caller sees to it
+ * that no other thread does the same meanwhile, and that no member of this
+ * boot has a slot that a former one had.  It may be done again after a death
+ * in the middle of it. */
+void rv__member_end_former(struct rv_zone *zone);
+
 /* Whether some slot is that of thread 'tid', alive. */
 bool rv__member_is_living(struct rv_zone *zone, uint32_t tid);
 

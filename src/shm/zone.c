@@ -196,13 +196,12 @@ rv_zone_attach(int fd, const struct rv_zone_options *options,
         munmap(mapping, sizeof *mapping);
         return rc;
     }
-    rc = open_handle(mapping, zonep, error);
+    rc = rv__epoch_open(mapping, fd, error);
+    rc = rc ? rc : open_handle(mapping, zonep, error);
     if (rc) {
         unref_mapping(mapping);
-        return rc;
     }
-    rv__epoch_open(*zonep);
-    return 0;
+    return rc;
 }
 
 int

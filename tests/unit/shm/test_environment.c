@@ -130,12 +130,14 @@ info_of(int fd)
 START_TEST(shrinks_and_grows)
 {
     struct rv_error error = {.code = 0};
+    uint64_t used;
     int fd = make_zone(4, false);
     ck_assert_int_eq(rv_zone_grow(fd, 1 << 20, &error), 0);
     struct rv_zone *zone = attach_zone(fd);
     uint64_t tail = rv_zone_heap_begin(zone) + (1 << 16);
     memset(rv_zone_at(zone, tail, (1 << 20) - (1 << 16)), 'x',
            (1 << 20) - (1 << 16));
+    ck_assert_int_eq(rv_slab_trim_tail(zone, 1 << 16, &used), 0);
     uint64_t before = memory_of(fd);
     ck_assert_int_eq(rv_zone_shrink(fd, (1 << 16) - 1, &error), 0);
     ck_assert_uint_eq(info_of(fd).size_bytes, 1 << 16);
