@@ -327,6 +327,13 @@ struct rv__zone *rv__zone_find(const struct rv__master *master,
  * use. */
 int rv__zone_resize(struct rv__zone *zone, uint64_t size_bytes,
                     bool is_trimmed, struct rv_error *error);
+/* The entry of the store that says that the zone's file was made for a
+ * configuration that is not in force yet. */
+void rv__zone_made_name(const struct rv__zone *zone,
+                        char name[RV_KEEPER_NAME]);
+/* For what the last master stored and nobody took: removes the file that it
+ * made for a configuration that it did not live to put in force. */
+void rv__zones_bury(const struct rv__master *master, const char *name, int fd);
 /* What the store calls it. */
 void rv__zone_entry_name(const struct rv__zone *zone,
                          char name[RV_KEEPER_NAME]);

@@ -121,6 +121,7 @@ free_entries(struct rv__master *master, struct rv_list *list, bool drop)
     RV_LIST_FOR_EACH_SAFE (node, next, list) {
         struct entry *entry = RV_CONTAINER_OF(node, struct entry, node);
         if (drop) {
+            rv__zones_bury(master, entry->frame.text, entry->fd);
             rv__master_drop(master, entry->frame.text);
         }
         rv_list_remove(node);
@@ -157,6 +158,10 @@ for_each_zone(struct rv__master *master, rv__stored_callback *callback,
         char name[RV_KEEPER_NAME];
         rv__zone_entry_name(zone, name);
         callback(name, zone->fd, context);
+        if (zone->is_made) {
+            rv__zone_made_name(zone, name);
+            callback(name, zone->fd, context);
+        }
     }
 }
 

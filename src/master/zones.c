@@ -1,7 +1,7 @@
 /* Zones: made here, kept by the keeper, used by workers.
  *
  * The master never maps one and never waits for a lock in one: it makes the
- * file, lets it grow, and passes its descriptor on.  What it knows of a zone
+ * file, changes its size, and passes its descriptor on.  What it knows of it
  * stands here and not in the zone, where any worker can write; only a restart
  * has to read that again.
  *
@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,14 @@ rv__zone_entry_name(const struct rv__zone *zone, char name[RV_KEEPER_NAME])
         snprintf(number, sizeof number, "#%" PRIu32, zone->number);
     }
     snprintf(name, RV_KEEPER_NAME, "zone/%s%s", zone->info.name, number);
+}
+
+void
+rv__zone_made_name(const struct rv__zone *zone, char name[RV_KEEPER_NAME])
+{
+    char entry[RV_KEEPER_NAME];
+    rv__zone_entry_name(zone, entry);
+    snprintf(name, RV_KEEPER_NAME, "made%s", entry + strlen("zone"));
 }
 
 /* Finding. */
@@ -351,6 +360,10 @@ create(struct rv__master *master, const struct rv_conf_zone *wanted,
         (*zonep)->is_made = is_made;
         rv__zone_entry_name(*zonep, name);
         rv__master_put(master, name, fd);
+        if (is_made) {
+            rv__zone_made_name(*zonep, name);
+            rv__master_put(master, name, fd);
+        }
     }
     return rc;
 }
@@ -524,6 +537,15 @@ rv__zones_open(struct rv__master *master, const struct rv_conf *conf,
     return rc;
 }
 
+/* Nobody removes the file of the zone any more. */
+static void
+drop_made(struct rv__master *master, const struct rv__zone *zone)
+{
+    char name[RV_KEEPER_NAME];
+    rv__zone_made_name(zone, name);
+    rv__master_drop(master, name);
+}
+
 void
 rv__zones_commit(struct rv__master *master)
 {
@@ -532,7 +554,10 @@ rv__zones_commit(struct rv__master *master)
         struct rv__zone *zone = RV_CONTAINER_OF(node, struct rv__zone, node);
         zone->is_current = zone->is_next;
         zone->is_next = false;
-        zone->is_made = zone->is_made && !zone->is_current;
+        if (zone->is_made && zone->is_current) {
+            zone->is_made = false;
+            drop_made(master, zone);
+        }
     }
 }
 
@@ -561,6 +586,7 @@ rv__zones_collect(struct rv__master *master)
         rv__master_drop(master, name);
         if (zone->is_made) {
             remove_file(zone->fd, zone->file);
+            drop_made(master, zone);
         }
         destroy(zone);
     }
@@ -572,6 +598,41 @@ rv__zones_close_all(struct rv__master *master)
     struct rv_list *node, *next;
     RV_LIST_FOR_EACH_SAFE (node, next, &master->zones) {
         destroy(RV_CONTAINER_OF(node, struct rv__zone, node));
+    }
+}
+
+static bool
+has_file(const struct rv__master *master, const struct stat *status)
+{
+    struct rv_list *node;
+    RV_LIST_FOR_EACH (node, &master->zones) {
+        struct stat ours;
+        if (fstat(RV_CONTAINER_OF(node, struct rv__zone, node)->fd, &ours)
+            || (ours.st_dev == status->st_dev
+                && ours.st_ino == status->st_ino)) {
+            return true; /* Or unknown. */
+        }
+    }
+    return false;
+}
+
+void
+rv__zones_bury(const struct rv__master *master, const char *name, int fd)
+{
+    char link[64], path[PATH_MAX];
+    struct stat status;
+    if (strncmp(name, "made/", strlen("made/")) || fstat(fd, &status)
+        || has_file(master, &status)) {
+        return;
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (n > 0) {
+        path[n] = '\0';
+        rv_log_info("removing %s, which was made for a configuration that "
+                    "never was in force",
+                    path);
+        remove_file(fd, path);
     }
 }
 
@@ -711,7 +772,9 @@ rv__zone_resize(struct rv__zone *zone, uint64_t size_bytes, bool is_trimmed,
                             "for it looks whether the pages are free");
     }
     int rc = rv_zone_shrink(zone->fd, pages, error);
-    if (!rc) {
+    if (rc) {
+        rv_error_wrap(error, "zone \"%s\"", zone->info.name);
+    } else {
         zone->info.size_bytes = pages;
     }
     return rc;
