@@ -107,5 +107,9 @@ int
 rv_queue_heal(struct rv_queue *queue)
 {
     int rc = rv__queue_refusal(queue);
+    /* Who died while it changed the lists left them half changed, and they are
+     * looked at without the lock. */
+    rc = rc ? rc : rv__tx_begin(queue->zone, &queue->root->lock, 0);
+    rc = rc ? rc : rv__tx_commit(queue->zone);
     return rc ? rc : rv__queue_collect(queue);
 }

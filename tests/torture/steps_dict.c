@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/siphash.h"
 #include "reeve/limiter.h"
 #include "reeve/slab.h"
 #include "shm/dict.h"
@@ -21,8 +22,10 @@ enum {
     SHORT_MS = 10,   /* Lives at JUDGED_MS. */
     LATER_MS = 5000, /* Then what is short is dead. */
     N_FILLERS = 36,
-    N_GROWING = 14,
+    N_GROWING = 14, /* Twice what a bucket takes, and all belong to one. */
+    CROWD_MASK = 3,
     FILLER_BYTES = 3000,
+    HUGE_BYTES = 22 * RV_ZONE_PAGE_BYTES, /* More than can be free. */
 };
 
 static const char *const keys[] = {"bytes", "number", "short", "list",
@@ -31,8 +34,10 @@ static const char *const keys[] = {"bytes", "number", "short", "list",
 _Static_assert(RV_ARRAY_SIZE(keys) + N_FILLERS <= N_FACTS, "all are seen");
 
 static char payload[16 << 10];
+static const char huge[HUGE_BYTES];
 static int64_t clock_ms;
 static struct rv_dict dict; /* Of this process. */
+static char names[N_FILLERS][12];
 
 static int64_t
 now(void *context)
@@ -52,18 +57,33 @@ find_dict(struct rv_zone *zone, struct rv_dict *found)
     return rc == 0;
 }
 
+/* Whether a key belongs where it is to be crowded. */
+static bool
+is_crowded(const struct rv_dict *found, const char *key)
+{
+    uint64_t hash = rv_siphash13(found->hash_key, key, strlen(key));
+    return (hash & CROWD_MASK) == CROWD_MASK;
+}
+
+static void
+name_fillers(const struct rv_dict *found)
+{
+    uint32_t number = 0;
+    for (uint32_t i = 0; i < N_FILLERS; i++) {
+        do {
+            snprintf(names[i], sizeof names[i], "f%" PRIu32, number++);
+        } while (i < N_GROWING && !is_crowded(found, names[i]));
+    }
+}
+
 static void
 enter(struct rv_zone *zone)
 {
     clock_ms = BEGIN_MS;
     memset(payload, 'x', sizeof payload);
-    find_dict(zone, &dict);
-}
-
-static size_t
-name_filler(uint32_t i, char name[8])
-{
-    return (size_t)snprintf(name, 8, "f%" PRIu32, i);
+    if (find_dict(zone, &dict)) {
+        name_fillers(&dict);
+    }
 }
 
 /* ------------------------------------------------------------ short calls */
@@ -228,17 +248,16 @@ look(struct rv_zone *zone, uint64_t facts[N_FACTS])
 {
     struct rv_dict found;
     size_t n = RV_ARRAY_SIZE(keys);
-    char name[8];
     clock_ms = JUDGED_MS;
     if (!find_dict(zone, &found)) {
         return;
     }
+    name_fillers(&found);
     for (size_t i = 0; i < n; i++) {
         facts[i] = look_at_key(&found, keys[i]);
     }
     for (uint32_t i = 0; i < N_FILLERS; i++) {
-        name_filler(i, name);
-        facts[n + i] = look_at_key(&found, name);
+        facts[n + i] = look_at_key(&found, names[i]);
     }
     facts[N_FACTS - 1] = 1; /* It is there. */
 }
@@ -426,12 +445,37 @@ get(struct actor *actor)
 static void
 grow(struct actor *actor)
 {
-    char name[8];
     (void)actor;
     for (uint32_t i = 0; i < N_GROWING; i++) {
-        name_filler(i, name);
-        set_bytes(name, 10, 0);
+        set_bytes(names[i], 10, 0);
     }
+}
+
+/* One that is not where it belongs. */
+static void
+delete_crowded(struct actor *actor)
+{
+    (void)actor;
+    remove_key(names[N_GROWING - 1]);
+}
+
+/* The list goes, and its nodes stay, as if death came in between. */
+static void
+leave_garbage(struct actor *actor)
+{
+    struct rv__dict_op op;
+    must_be(rv__op_init(&op, &dict, "list", 4), 0, "the key");
+    must_be(rv_slab_reserve(actor->zone, 16, 0, RV__DICT_FREES), 0, "frees");
+    must_be(rv__op_begin(&op), 0, "begin");
+    rv__op_remove(&op);
+    must_be(rv_tx_commit(actor->zone), 0, "commit");
+}
+
+static void
+delete_beside_garbage(struct actor *actor)
+{
+    (void)actor;
+    remove_key("one");
 }
 
 /* Until there is no memory for one more. */
@@ -439,12 +483,10 @@ static void
 fill_up(struct actor *actor)
 {
     struct rv_dict_value value = rv_dict_bytes(payload, FILLER_BYTES);
-    char name[8];
     int rc = 0;
     (void)actor;
     for (uint32_t i = 0; i < N_FILLERS && rc == 0; i++) {
-        size_t n = name_filler(i, name);
-        rc = rv_dict_safe_set(&dict, name, n, &value, 0);
+        rc = rv_dict_safe_set(&dict, names[i], strlen(names[i]), &value, 0);
     }
     must_be(rc, -ENOMEM, "safe_set");
 }
@@ -465,15 +507,22 @@ push_forcibly(struct actor *actor)
     must_be(rv_dict_lpush(&dict, "fresh", 5, &value, NULL), 1, "lpush");
 }
 
+/* All go for it, and the table, and in vain. */
+static void
+set_huge(struct actor *actor)
+{
+    struct rv_dict_value value = rv_dict_bytes(huge, sizeof huge);
+    (void)actor;
+    must_be(rv_dict_set(&dict, "fresh", 5, &value, 0), -ENOMEM, "set");
+}
+
 /* Some live for a short time, and that is over. */
 static void
 let_expire(struct actor *actor)
 {
-    char name[8];
     (void)actor;
     for (uint32_t i = 0; i < N_GROWING; i++) {
-        name_filler(i, name);
-        set_bytes(name, 10, i % 3 ? SHORT_MS : 0);
+        set_bytes(names[i], 10, i % 3 ? SHORT_MS : 0);
     }
     clock_ms = LATER_MS;
 }
@@ -546,11 +595,18 @@ const struct scene dict_scenes[] = {
     {"dict-get", .kind = &kind, .act = get, .is_alone = true},
     {"dict-grow", .kind = &kind, .act = grow, .has_effect = true,
      .is_alone = true, .is_gradual = true},
+    {"dict-delete-crowded", .kind = &kind, .prepare = grow,
+     .act = delete_crowded, .has_effect = true, .is_alone = true},
+    {"dict-delete-garbage", .kind = &kind, .prepare = leave_garbage,
+     .act = delete_beside_garbage, .has_effect = true, .is_alone = true,
+     .is_gradual = true},
     {"dict-evict", .kind = &kind, .prepare = fill_up, .act = set_forcibly,
      .has_effect = true, .is_alone = true, .is_gradual = true},
     {"dict-evict-push", .kind = &kind, .prepare = fill_up,
      .act = push_forcibly, .has_effect = true, .is_alone = true,
      .is_gradual = true},
+    {"dict-evict-all", .kind = &kind, .act = set_huge, .has_effect = true,
+     .is_alone = true, .is_gradual = true},
     {"dict-flush-expired", .kind = &kind, .prepare = let_expire,
      .act = flush_expired, .has_effect = true, .is_alone = true,
      .is_gradual = true},

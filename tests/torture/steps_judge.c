@@ -11,7 +11,12 @@
 #include "steps.h"
 #include "steps_watch.h"
 
-enum { SPARE = N_PLACES - 1, AS_AFTER = 100 };
+enum {
+    SPARE = N_PLACES - 1,
+    AS_AFTER = 100,
+    OBJECT_BYTES = 100,
+    RUN_BYTES = 9000,
+};
 
 _Static_assert(N_FACTS + 1 < AS_AFTER, "it is more than all facts");
 
@@ -121,6 +126,26 @@ use(struct rv_zone *zone, struct things *things, size_t bytes)
     }
 }
 
+/* The same with a run that is in the hands, if one is, for which no lock of
+ * the slab is taken. */
+static void
+use_run(struct rv_zone *zone, struct things *things)
+{
+    int rc = rv_slab_reserve(zone, RUN_BYTES, 1, 0);
+    if (rc == -ENOMEM) {
+        return;
+    }
+    rc = rc ? rc : rv_tx_begin(zone, NULL, RV_SLAB_WORDS);
+    if (rc) {
+        watch_fail("reserve after a death: %d", rc);
+    }
+    rc = rv_slab_alloc(zone, RUN_BYTES, &things->places[SPARE]);
+    rc = rc ? rc : rv_tx_commit(zone);
+    if (rc) {
+        watch_fail("alloc of a run after a death: %d", rc);
+    }
+}
+
 static void
 leave(struct rv_zone *zone, struct things *things)
 {
@@ -134,7 +159,7 @@ leave(struct rv_zone *zone, struct things *things)
 static void
 go_on(struct rv_zone *zone, const struct kind *kind, struct things *things)
 {
-    static const size_t sizes[] = {100, 9000};
+    static const size_t sizes[] = {OBJECT_BYTES, RUN_BYTES};
     for (size_t i = 0; i < RV_ARRAY_SIZE(sizes); i++) {
         use(zone, things, sizes[i]);
         leave(zone, things);
@@ -143,13 +168,15 @@ go_on(struct rv_zone *zone, const struct kind *kind, struct things *things)
 }
 
 /* Puts the zone in order.  In some turns the first that is done is to use what
- * came with the slot, which may be that of the dead. */
+ * came with the slot, which may be that of the dead: an object, or a run. */
 static void
 heal(struct rv_zone *zone, const struct kind *kind, uint64_t turn)
 {
     struct things *things = find_things(zone);
-    if (turn % 4 < 2) {
-        use(zone, things, 100);
+    if (turn % 8 < 2) {
+        use(zone, things, OBJECT_BYTES);
+    } else if (turn % 4 < 2) {
+        use_run(zone, things);
     }
     if (turn % 2) {
         take_locks(zone, things);

@@ -307,10 +307,13 @@ start_waiter(struct stage *stage)
     start_helper(stage, enter_and_wait);
 }
 
-/* Unless the victim came to it. */
+/* Unless the victim came to it, which is not to be said before what it left
+ * undone is undone. */
 static void
 bring_and_join(struct stage *stage)
 {
+    must_be(rv_tx_begin(stage->zone, &queue->root->lock, 0), 0, "begin");
+    must_be(rv_tx_commit(stage->zone), 0, "commit");
     if (queue->root->n_pushed == 2) {
         push_bytes(30);
     }

@@ -88,7 +88,7 @@ work(struct actor *actor)
     free_at(actor, 4);
     free_at(actor, 5);
     free_at(actor, 6);
-    must_be(rv_slab_reserve(actor->zone, RUN, 1, 1), 0, "reserve");
+    must_be(rv_slab_reserve(actor->zone, RUN, 2, 1), 0, "reserve");
 }
 
 static void

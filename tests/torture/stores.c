@@ -33,6 +33,7 @@ enum {
     NOBODY = -1,
     FIRST_THREAD_ID = 1000,
     HEAP_BYTES = 4 * RV_ZONE_PAGE_BYTES,
+    SOIL = 0xa5, /* What fresh memory is full of. */
 };
 
 /* Words of a zone, each at most once. */
@@ -345,6 +346,15 @@ give_copy(struct stores *stores, int i, const struct player *victim)
     player->differs.list = take_memory(n_words * sizeof(uint32_t));
 }
 
+/* Memory is not zero when it is used again, so none is in the first place:
+ * who relies on it is found out. */
+static void
+soil_heap(const struct rv_zone *zone, size_t n_bytes)
+{
+    uint64_t begin = rv_zone_heap_begin(zone);
+    memset(zone->base + begin, SOIL, n_bytes - begin);
+}
+
 static void
 set_up(struct stores *stores)
 {
@@ -367,6 +377,7 @@ set_up(struct stores *stores)
     struct player *victim = &stores->players[0];
     victim->base = victim->zone->base;
     stores->n_bytes = (size_t)rv_zone_heap_end(victim->zone);
+    soil_heap(victim->zone, stores->n_bytes);
     for (int i = 0; i < N_PLAYERS; i++) {
         give_copy(stores, i, victim);
     }

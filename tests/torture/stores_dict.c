@@ -11,11 +11,22 @@
 #include <string.h>
 
 #include "base/siphash.h"
+#include "hooks.h"
 #include "shm/dict.h"
 #include "shm/member.h"
 #include "stores.h"
 
-enum { N_KEYS = 40, N_SHARDS = 2, HEAP_PAGES = 44, MAX_NODES = 24 };
+enum {
+    N_KEYS = 40,
+    N_LISTS = 6,    /* The keys that lists are pushed to. */
+    N_CROWDED = 20, /* The first keys belong to one bucket of one shard. */
+    N_SHARDS = 2,
+    CROWD_MASK = 7, /* Of the largest table, and the bucket is its last. */
+    NAME_STEP = 100,
+    HEAP_PAGES = 44,
+    HUGE_BYTES = 40 * RV_ZONE_PAGE_BYTES, /* More than can be free. */
+    MAX_NODES = 24
+};
 
 /* What is to be seen of a key. */
 struct state {
@@ -52,10 +63,11 @@ struct operation {
     int64_t ttl_ms;
 };
 
-static char payload[8192];
+static char payload[4096 + HUGE_BYTES];
 static struct rv_dict_settings settings;
 static int64_t now_ms = 1000;
 static struct rv_dict *victims, *bystanders;
+static uint32_t names[N_KEYS]; /* Numbers, equal to the index % NAME_STEP. */
 static struct state before[N_KEYS], after;
 static struct operation operation;
 static unsigned int n_recoveries;
@@ -80,7 +92,7 @@ must(struct stores *stores, int rc, const char *what)
 static size_t
 key_of(uint32_t i, char key[80])
 {
-    return (size_t)snprintf(key, 80, "%0*" PRIu32, i % 5 ? 8 : 56, i);
+    return (size_t)snprintf(key, 80, "%0*" PRIu32, i % 5 ? 8 : 56, names[i]);
 }
 
 static uint32_t
@@ -90,7 +102,30 @@ index_of(const char *key, size_t n)
     for (size_t k = 0; k < n; k++) {
         i = i * 10 + (uint32_t)(key[k] - '0');
     }
-    return i;
+    return i % NAME_STEP;
+}
+
+/* Whether the key belongs where it is crowded: more keys than a bucket takes,
+ * so that they come by it, into the next ones and around the table's end. */
+static bool
+is_crowded(uint32_t i)
+{
+    char key[80];
+    size_t n = key_of(i, key);
+    uint64_t hash = rv_siphash13(victims->hash_key, key, n);
+    return rv__shard_index(victims, hash) == 0
+           && (hash & CROWD_MASK) == CROWD_MASK;
+}
+
+static void
+name_keys(void)
+{
+    for (uint32_t i = 0; i < N_KEYS; i++) {
+        names[i] = i;
+        while (i < N_CROWDED && !is_crowded(i)) {
+            names[i] += NAME_STEP;
+        }
+    }
 }
 
 /* A handle on the stack that writes nothing, for any level's zone. */
@@ -333,15 +368,16 @@ draw_operation(struct stores *stores)
 {
     operation.key = (uint32_t)stores_random(stores, N_KEYS);
     operation.value = draw_value(stores);
-    operation.ttl_ms =
-        stores_random(stores, 4) ? 0 : 1 + (int64_t)stores_random(stores, 50);
     operation.verb = (enum verb)stores_random(stores, N_VERBS);
+    bool is_mortal =
+        stores_random(stores, operation.verb == EXPIRE ? 2 : 4) == 0;
+    operation.ttl_ms = is_mortal ? 1 + (int64_t)stores_random(stores, 50) : 0;
     if (operation.verb == FLUSH_ALL && stores_random(stores, 8)) {
         operation.verb = SET;
     }
     bool is_push = operation.verb == LPUSH || operation.verb == RPUSH;
     if (is_push || operation.verb == LPOP || operation.verb == RPOP) {
-        operation.key %= 6; /* So that lists become long. */
+        operation.key %= N_LISTS; /* So that they become long. */
         operation.value.flags = 0;
         operation.value.length %= 500;
         if (is_push && before[operation.key].n_nodes + 1 >= MAX_NODES) {
@@ -352,12 +388,16 @@ draw_operation(struct stores *stores)
         operation.value =
             rv_dict_integer(1 + (int64_t)stores_random(stores, 1000));
     }
+    if (stores_random(stores, 160) == 0) { /* All goes for it, and in vain. */
+        operation.verb = SET;
+        operation.value = rv_dict_bytes(payload, HUGE_BYTES);
+    }
 }
 
 static int
 run_list(struct rv_dict *dict, const char *key, size_t n)
 {
-    static char buffer[sizeof payload];
+    static char buffer[8192];
     struct rv_dict_value value;
     switch ((int)operation.verb) {
     case LPUSH:
@@ -454,11 +494,45 @@ check_result(struct stores *stores, int rc)
     }
 }
 
+/* What went in a call is given back when it returns, however that went; and
+ * so are the nodes of lists that went before, if it has done something. */
+static void
+check_leftovers(struct stores *stores, const struct rv_zone *zone,
+                const struct rv_dict *dict, int rc)
+{
+    char key[80];
+    size_t n = key_of(operation.key, key);
+    uint64_t hash = rv_siphash13(dict->hash_key, key, n);
+    if (rv__limbo_count(zone)) {
+        stores_fail(stores, "verb %u left something in the limbo",
+                    operation.verb);
+    }
+    if (rc >= 0 && operation.verb < FLUSH_EXPIRED
+        && dict->shards[rv__shard_index(dict, hash)].garbage) {
+        stores_fail(stores, "verb %u left garbage", operation.verb);
+    }
+}
+
+/* Removes a list as if death came right behind the commit: its nodes stay
+ * garbage. */
+static void
+leave_garbage(struct stores *stores, struct rv_zone *zone)
+{
+    struct rv__dict_op op;
+    char key[80];
+    size_t n = key_of((uint32_t)stores_random(stores, N_LISTS), key);
+    must(stores, rv__op_init(&op, bystanders, key, n), "the key");
+    must(stores, rv_slab_reserve(zone, 16, 0, RV__DICT_FREES), "frees");
+    must(stores, rv__op_begin(&op), "the list");
+    if (op.entry && op.entry->type == RV__DICT_LIST) {
+        rv__op_remove(&op);
+    }
+    must(stores, rv_tx_commit(zone), "the garbage");
+}
+
 static void
 operate(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
 {
-    (void)zone;
-    (void)bystander;
     now_ms += (int64_t)stores_random(stores, 8);
     if (stores_random(stores, 4) == 0) {
         draw_operation(stores);
@@ -466,6 +540,9 @@ operate(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
         if (rc == -EUCLEAN) {
             stores_fail(stores, "bystander: damaged");
         }
+        check_leftovers(stores, bystander, bystanders, rc);
+    } else if (stores_random(stores, 8) == 0) {
+        leave_garbage(stores, bystander);
     }
     read_states(stores, victims, before);
     draw_operation(stores);
@@ -475,6 +552,7 @@ operate(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
     int rc = run(victims);
     stores_end(stores);
     check_result(stores, rc);
+    check_leftovers(stores, zone, victims, rc);
 }
 
 /* ----------------------------------------------------------------- recovery */
@@ -559,6 +637,18 @@ judge(struct stores *stores, const struct rv_zone *zone)
     return 0;
 }
 
+/* So that a seed has the same keys meet each time. */
+static void
+set_hash_key(void)
+{
+    struct rv__dict_root *root = rv__dict_at(victims, victims->root);
+    for (uint32_t i = 0; i < 2; i++) {
+        hook_store(&root->hash_key[i], sizeof root->hash_key[i]);
+        root->hash_key[i] = i + 1;
+        victims->hash_key[i] = i + 1;
+    }
+}
+
 static void
 setup(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
 {
@@ -568,8 +658,12 @@ setup(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
     for (size_t i = 0; i < sizeof payload; i++) {
         payload[i] = (char)(i * 7 + i / 256);
     }
-    if (rv_dict_open(zone, "dict", &settings, &victims, &error)
-        || rv_dict_open(bystander, "dict", &settings, &bystanders, &error)) {
+    if (rv_dict_open(zone, "dict", &settings, &victims, &error)) {
+        stores_fail(stores, "%s", error.text);
+    }
+    set_hash_key();
+    name_keys();
+    if (rv_dict_open(bystander, "dict", &settings, &bystanders, &error)) {
         stores_fail(stores, "%s", error.text);
     }
 }

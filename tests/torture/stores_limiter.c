@@ -28,10 +28,12 @@ enum {
     MAX_RECORDS = 16,
 };
 
-/* What is to be seen of a key: of a rate the number, else who has slots. */
+/* What is to be seen of a key: of a rate the number and when it ends, else
+ * who has slots. */
 struct state {
     bool is_there, is_dead;
     uint64_t number;
+    int64_t end_ms;
     uint32_t n_own, n_others;
 };
 
@@ -86,6 +88,17 @@ read_slots(const struct rv_zone *zone, const uint64_t *records, size_t n,
     }
 }
 
+/* When what lives there ends, by the clock of the test. */
+static int64_t
+read_end(struct stores *stores, struct rv_dict *dict, const char *name,
+         size_t n)
+{
+    int64_t ttl_ms = 0;
+    int rc = rv_dict_ttl(dict, name, n, &ttl_ms);
+    must(stores, rc == -ENOENT ? 0 : rc, "ttl");
+    return now_ms + ttl_ms;
+}
+
 static void
 read_states(struct stores *stores, const struct rv_zone *zone,
             struct state states[N_KEYS])
@@ -110,6 +123,7 @@ read_states(struct stores *stores, const struct rv_zone *zone,
         states[i].is_there = true;
         if (value.type == RV_DICT_INTEGER) {
             states[i].number = (uint64_t)value.integer;
+            states[i].end_ms = read_end(stores, &dict, name, n);
         } else {
             read_slots(zone, records, value.length / (8 * RECORD_WORDS),
                        &states[i]);
@@ -125,8 +139,8 @@ is_same(const struct state *a, const struct state *b)
     if (is_gone || !b->is_there || b->is_dead) {
         return is_gone == (!b->is_there || b->is_dead);
     }
-    return a->number == b->number && a->n_own == b->n_own
-           && a->n_others == b->n_others;
+    return a->number == b->number && a->end_ms == b->end_ms
+           && a->n_own == b->n_own && a->n_others == b->n_others;
 }
 
 /* -------------------------------------------------------------- operations */
@@ -145,6 +159,7 @@ run_request(struct stores *stores)
     } else {
         after.is_there = true;
         after.is_dead = false;
+        after.end_ms = (int64_t)(after.number / 1000000) + 1;
     }
     stores_begin(stores);
     int rc = rv_limiter_request_at(victims, name, n, &limit, now_ns, NULL);

@@ -31,7 +31,8 @@ struct entries {
 /* What is in the queue; of what is taken the oldest is first. */
 struct model {
     struct entries ready, mine, others;
-    uint64_t n_pushed;
+    uint64_t n_pushed, n_returned;
+    uint64_t n_recovered; /* Without what 'mine' comes to, by a death. */
 };
 
 static const char bytes[ELEMENT_MAX_BYTES] = "work";
@@ -54,10 +55,11 @@ handle_of(struct stores *stores, struct rv_zone *zone)
 {
     uint64_t type, offset;
     must(stores, rv_zone_root_get(zone, "jobs", &type, &offset), "root");
+    struct rv__queue_root *root = (void *)(zone->base + offset);
     return (struct rv_queue){.zone = zone,
-                             .root = (void *)(zone->base + offset),
-                             .element_max_bytes = ELEMENT_MAX_BYTES,
-                             .capacity = CAPACITY,
+                             .root = root,
+                             .element_max_bytes = root->element_max_bytes,
+                             .capacity = root->capacity,
                              .n_members = zone->mapping->geometry.n_members,
                              .look_ms = INT64_MAX};
 }
@@ -117,6 +119,7 @@ static void
 run_push(struct stores *stores)
 {
     bool is_full = count(&before) == CAPACITY;
+    uint64_t n_refused = queue.root->n_refused;
     if (!is_full) {
         add_pushed(&after);
     }
@@ -128,6 +131,9 @@ run_push(struct stores *stores)
         return;
     }
     must(stores, rc == -EAGAIN && is_full ? 0 : rc, "push");
+    if (queue.root->n_refused != n_refused + is_full) {
+        stores_fail(stores, "a refusal is not counted");
+    }
 }
 
 static void
@@ -164,6 +170,7 @@ run_end(struct stores *stores, uint64_t kind)
     struct entry entry = take_out(&after.mine, i);
     if (kind) {
         insert(&after.ready, kind == 1 ? 0 : after.ready.n, entry);
+        after.n_returned++;
     }
     stores_begin(stores);
     int rc = kind == 0   ? rv_queue_ack(&queue, &element)
@@ -189,6 +196,7 @@ run_heal(struct stores *stores)
         insert(&before.ready, 0,
                take_out(&before.others, before.others.n - 1));
     }
+    before.n_recovered += n;
     after = before;
     stores_begin(stores);
     int rc = rv_queue_heal(&queue);
@@ -254,7 +262,18 @@ operate(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
 
 /* ----------------------------------------------------------------- recovery */
 
-/* A member comes and takes the dead one's slot. */
+/* Of those who live the bystander alone has elements. */
+static void
+check_taken(struct stores *stores, const struct rv_queue *handle)
+{
+    if (handle->root->n_taken != before.others.n) {
+        stores_fail(stores, "%" PRIu64 " elements are taken",
+                    handle->root->n_taken);
+    }
+}
+
+/* A member comes and takes the dead one's slot, but not what that one had
+ * taken. */
 static void
 arrive(struct stores *stores, const struct rv_zone *zone)
 {
@@ -262,6 +281,7 @@ arrive(struct stores *stores, const struct rv_zone *zone)
     must(stores, rv__member_take(&arrived), "arrival after a death");
     struct rv_queue handle = handle_of(stores, &arrived);
     must(stores, rv_queue_heal(&handle), "heal by an arrival");
+    check_taken(stores, &handle);
     rv__member_release(&arrived);
 }
 
@@ -321,7 +341,10 @@ is_as(const struct rv_queue *handle, const struct model *model)
         }
         offset = element->next;
     }
-    return offset == 0 && handle->root->n_pushed == model->n_pushed;
+    const struct rv__queue_root *root = handle->root;
+    return offset == 0 && root->n_pushed == model->n_pushed
+           && root->n_returned == model->n_returned
+           && root->n_recovered == model->n_recovered + model->mine.n;
 }
 
 static int
@@ -330,10 +353,7 @@ judge(struct stores *stores, const struct rv_zone *zone)
     struct rv_zone borrowed = *zone;
     struct rv_queue handle = handle_of(stores, &borrowed);
     audit(stores, &handle);
-    if (handle.root->n_taken != before.others.n) {
-        stores_fail(stores, "%" PRIu64 " elements are taken",
-                    handle.root->n_taken);
-    }
+    check_taken(stores, &handle);
     if (is_as(&handle, &after)) {
         return !is_as(&handle, &before);
     }

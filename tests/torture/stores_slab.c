@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "hooks.h"
 #include "reeve/slab.h"
 #include "reeve/tx.h"
 #include "shm/member.h"
@@ -362,6 +363,7 @@ setup(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
                      RV_SLAB_WORDS + RV_ZONE_ROOT_WORDS),
          "begin");
     must(stores, rv_slab_take(zone, sizeof(struct places), &offset), "take");
+    hook_store(zone->base + offset, sizeof(struct places));
     memset(zone->base + offset, 0, sizeof(struct places));
     must(stores, rv_zone_root_set(zone, "places", 1, offset), "root");
     must(stores, rv_tx_commit(zone), "commit");

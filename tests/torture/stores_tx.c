@@ -1,9 +1,11 @@
 /* Death at every store of transactions: 1 to 12 sets of all widths under one
  * of several locks or under none, committed or aborted, while another member
- * has a transaction of its own open. */
+ * has a transaction of its own open.  Locks are taken or tried. */
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "hooks.h"
 #include "reeve/tx.h"
 #include "shm/member.h"
 #include "stores.h"
@@ -123,8 +125,10 @@ run_transaction(struct stores *stores, struct rv_zone *zone, int group)
             apply_to_values(after.groups[group], &sets[i]);
         }
     }
+    int (*begin)(struct rv_zone *, struct rv_lock *, uint32_t) =
+        stores_random(stores, 4) ? rv_tx_begin : rv_tx_try_begin;
     stores_begin(stores);
-    must(stores, rv_tx_begin(zone, lock_of(zone, group), n), "begin");
+    must(stores, begin(zone, lock_of(zone, group), n), "begin");
     for (uint32_t i = 0; i < n; i++) {
         apply_set(zone, things_of(zone)->groups[group], &sets[i]);
     }
@@ -134,6 +138,17 @@ run_transaction(struct stores *stores, struct rv_zone *zone, int group)
         rv_tx_abort(zone);
     }
     stores_end(stores);
+}
+
+/* The lock is the bystander's. */
+static void
+run_in_vain(struct stores *stores, struct rv_zone *zone)
+{
+    after = before;
+    stores_begin(stores);
+    int rc = rv_tx_try_begin(zone, lock_of(zone, bystanders_group), 1);
+    stores_end(stores);
+    must(stores, rc == -EBUSY ? 0 : -EUCLEAN, "begin while it is held");
 }
 
 static bool
@@ -156,6 +171,10 @@ operate(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
     do {
         group = (int)stores_random(stores, N_GROUPS);
     } while (group == bystanders_group && group < N_LOCKS);
+    if (bystanders_group >= 0 && bystanders_group < N_LOCKS
+        && stores_random(stores, 8) == 0) {
+        run_in_vain(stores, zone);
+    }
     run_transaction(stores, zone, group);
     before = after;
     if (!is_as(zone, &after)) {
@@ -223,9 +242,11 @@ judge(struct stores *stores, const struct rv_zone *zone)
 static void
 setup(struct stores *stores, struct rv_zone *zone, struct rv_zone *bystander)
 {
+    struct things *things = things_of(zone);
     (void)stores;
-    (void)zone;
     (void)bystander;
+    hook_store(things, sizeof *things);
+    memset(things, 0, sizeof *things);
     bystanders_group = -1;
 }
 

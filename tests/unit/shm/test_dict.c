@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "base/siphash.h"
+
 enum { ZONE_BYTES = 4 << 20 };
 
 START_TEST(values_come_back_as_they_were)
@@ -363,6 +365,80 @@ START_TEST(tables_grow_and_keys_are_listed)
 }
 END_TEST
 
+/* Makes ten keys that belong to the last of two buckets, which takes seven. */
+static void
+crowd(struct fixture *f, char keys[10][16])
+{
+    int number = 0;
+    for (int i = 0; i < 10; i++) {
+        uint64_t hash;
+        do {
+            snprintf(keys[i], 16, "key%05d", number++);
+            hash = rv_siphash13(f->dict->hash_key, keys[i], 8);
+        } while ((hash & 1) == 0);
+        ck_assert_int_eq(set_integer(f->dict, keys[i], i), 0);
+    }
+}
+
+START_TEST(keys_go_on_from_a_full_bucket)
+{
+    struct fixture f;
+    char keys[10][16];
+    struct rv_dict_value value;
+    struct rv__table table;
+    set_up(&f, 1 << 18, 1);
+    crowd(&f, keys);
+    ck_assert(rv__table_open(f.dict, f.dict->shards[0].table, &table));
+    ck_assert_uint_eq(table.mask, 1);
+    ck_assert_uint_eq(table.buckets[1].n_passed, 3);
+    ck_assert_uint_eq(table.buckets[0].n_passed, 0);
+    ck_assert_int_eq(rv_dict_delete(f.dict, keys[2], 8), 0);
+    ck_assert_uint_eq(table.buckets[1].n_passed, 3);
+    for (int i = 0; i < 10; i++) {
+        ck_assert_int_eq(get(f.dict, keys[i], &value), i == 2 ? -ENOENT : 0);
+    }
+    ck_assert_int_eq(rv_dict_delete(f.dict, keys[9], 8), 0);
+    ck_assert_uint_eq(table.buckets[1].n_passed, 2);
+    audit(f.zone, f.dict);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(a_wrong_count_of_those_who_went_on_is_noticed)
+{
+    struct fixture f;
+    struct rv_error error;
+    char keys[10][16];
+    struct rv__table table;
+    set_up(&f, 1 << 18, 1);
+    crowd(&f, keys);
+    ck_assert(rv__table_open(f.dict, f.dict->shards[0].table, &table));
+    for (uint32_t n = 0; n < 5; n++) {
+        table.buckets[1].n_passed = n;
+        ck_assert_int_eq(rv_dict_check(f.dict, &error), n == 3 ? 0 : -EUCLEAN);
+    }
+    table.buckets[1].n_passed = 3;
+    table.buckets[0].n_passed = 1;
+    ck_assert_int_eq(rv_dict_check(f.dict, &error), -EUCLEAN);
+    table.buckets[0].n_passed = 0;
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(nobody_knows_the_key_of_the_hash)
+{
+    struct fixture f, other;
+    set_up(&f, 1 << 18, 1);
+    set_up(&other, 1 << 18, 1);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_uint_ne(f.dict->hash_key[i], 0);
+        ck_assert_uint_ne(f.dict->hash_key[i], other.dict->hash_key[i]);
+    }
+    tear_down(&other);
+    tear_down(&f);
+}
+END_TEST
+
 START_TEST(flush_all_makes_all_stale)
 {
     struct fixture f;
@@ -688,6 +764,9 @@ main(void)
         RV_TEST(lists_have_two_ends),
         RV_TEST(long_lists_go_whole),
         RV_TEST(tables_grow_and_keys_are_listed),
+        RV_TEST(keys_go_on_from_a_full_bucket),
+        RV_TEST(a_wrong_count_of_those_who_went_on_is_noticed),
+        RV_TEST(nobody_knows_the_key_of_the_hash),
         RV_TEST(flush_all_makes_all_stale),
         RV_TEST(writers_sweep_the_dead),
         RV_TEST(a_full_dict_evicts_what_was_not_read),
