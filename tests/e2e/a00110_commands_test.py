@@ -105,8 +105,39 @@ def test_logs(reeve, port):
     assert [line for line in only if "hello from 0" in line]
     assert not [line for line in only if "starts" in line]
     assert len(made.cli("logs", "-n", "1").stdout.splitlines()) == 1
+    # Only what is of the service: reeve's own lines begin otherwise.
+    assert made.cli("logs", "web").stdout == "\n".join(only) + "\n"
     # Into a file, lines come as they were written.
     assert "hello from 0\n" in made.output()
+
+
+def test_logs_of_what_is_not_there(reeve, port):
+    config = web(port, 1)
+    config["services"]["quiet"] = {"command": ["sleep", "1000"],
+                                   "ready_after": "1ms"}
+    config["services"]["gone"] = {
+        "command": ["sh", "-c", "echo last words; exec sleep 1000"],
+        "ready_after": "1ms"}
+    made = reeve(config)
+    made.start()
+    made.wait_output("last words")
+    for name in ("nope", "nope.0", "qui", "quiet.", "quiet.x", "2", ""):
+        for more in ([], ["-f"], ["-n", "0"]):
+            done = made.cli("logs", *more, name)
+            assert done.returncode == 1 and done.stdout == "", (name, done)
+            assert done.stderr == (f'reeve: there is no service "{name}"; '
+                                   "there is web, quiet, gone\n")
+    # One that says nothing is no error, nor is one that has said something.
+    for name in ("quiet", "quiet.0", "quiet.7"):
+        done = made.cli("logs", name)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    del config["services"]["gone"]
+    made.write_config(config)
+    assert made.cli("reload").returncode == 0
+    done = made.cli("logs", "gone")
+    assert (done.returncode, done.stdout) == (0, "gone.0 | last words\n")
+    assert made.cli("logs", "gone.1").returncode == 1
+    assert made.stop() == 0
 
 
 def test_scale(reeve, port):
@@ -209,19 +240,19 @@ def test_reopen(reeve, port, tmp_path):
     config["log"] = {"file": str(log)}
     made = reeve(config)
     made.start()
-    wait_until(lambda: out.exists() and "first" in out.read_text(), 5)
+    wait_until(lambda: out.exists() and "first" in out.read_text())
     assert "starts" in log.read_text()
     out.rename(tmp_path / "out.old")
     log.rename(tmp_path / "log.old")
     assert made.cli("reopen").returncode == 0
     assert out.exists() and log.exists()
     made.kill(made.pids()[0], 12)
-    wait_until(lambda: "again" in out.read_text(), 5)
+    wait_until(lambda: "again" in out.read_text())
     assert "again" not in (tmp_path / "out.old").read_text()
     # The same by signal.
     out.rename(tmp_path / "out.older")
     made.kill(made.keeper_pid(), 10)
-    wait_until(out.exists, 5)
+    wait_until(out.exists)
     assert made.stop() == 0
     assert "ended" in log.read_text()
 
