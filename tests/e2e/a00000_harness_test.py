@@ -13,8 +13,8 @@ import pytest
 from lib import paths
 from lib.control import Control, ControlError
 from lib.load import Load
-from lib.process import (children, free_port, is_running, marked, wait_gone,
-                         wait_until)
+from lib.process import (SOON_S, children, free_port, is_running, marked,
+                         wait_gone, wait_until)
 from lib.reeve import Reeve
 
 
@@ -25,7 +25,7 @@ class Worker:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = str(folder / f"notify.{generation}")
         self.notify.bind(path)
-        self.notify.settimeout(20)
+        self.notify.settimeout(60)
         # The shell gives LISTEN_PID, as only the process knows its pid.
         self.process = subprocess.Popen(
             ["sh", "-c", 'LISTEN_PID=$$ exec "$@" 3<&0', "sh", *command],
@@ -39,7 +39,7 @@ class Worker:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(SOON_S)
 
     def close(self):
         if self.process.poll() is None:
@@ -83,7 +83,8 @@ def test_example_drains_without_loss(example, listener, start, keep_alive):
     port = listener.getsockname()[1]
     old = start(command)
     old.wait_ready()
-    with Load(port, keep_alive=keep_alive, connections=8) as load:
+    with Load(port, keep_alive=keep_alive, connections=8,
+              think_ms=2) as load:
         for generation in range(2, 5):
             load.more(50)
             new = start(command, generation)
@@ -102,9 +103,9 @@ def test_example_finishes_slow_request(example, listener, start):
     needs_notify(name)
     worker = start(command)
     worker.wait_ready()
-    with socket.create_connection(listener.getsockname(), 10) as client:
+    with socket.create_connection(listener.getsockname(), SOON_S) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
-                       b"GET /slow?ms=300 HTTP/1.1\r\nHost: x\r\n\r\n")
+                       b"GET /slow?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = client.recv(4096)
         assert b"200" in answer
         # Both were sent at once, so the slow one is in progress.
@@ -114,7 +115,7 @@ def test_example_finishes_slow_request(example, listener, start):
             if not data:
                 break
             answer += data
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(SOON_S) == 0
     assert answer.count(b"HTTP/1.1 200 OK") == 2
     assert b"pid=" in answer
     assert answer.lower().count(b"connection: close") == 1
@@ -126,12 +127,12 @@ def test_example_ends_idle_connection(example, listener, start, monkeypatch):
     monkeypatch.setenv("DRAIN_IDLE_MS", "100")
     worker = start(command)
     worker.wait_ready()
-    with socket.create_connection(listener.getsockname(), 10) as client:
+    with socket.create_connection(listener.getsockname(), SOON_S) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"ok" in client.recv(4096)
         worker.process.send_signal(signal.SIGTERM)
         assert client.recv(4096) == b""
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(SOON_S) == 0
 
 
 def serve_once(answers):
@@ -189,9 +190,41 @@ def test_load_counts_refused_and_eof_reused():
 def test_wait_until_gives_up_when_the_process_ends():
     process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(AssertionError, match="ended with 3"):
-        wait_until(lambda: False, 20, "never", process)
+        wait_until(lambda: False, what="never", process=process)
     with pytest.raises(AssertionError, match="not within"):
         wait_until(lambda: False, 0.05)
+
+
+def test_wait_until_looks_once_more_when_the_process_has_ended():
+    """What it did last may be what is waited for."""
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    looks = []
+
+    def look():
+        process.stdin.close()
+        looks.append(process.wait(SOON_S))
+        return len(looks) > 1
+    assert wait_until(look, process=process)
+
+
+def test_signals_reach_ours_and_no_others(tmp_path):
+    made = Reeve(tmp_path, {"services": {}})
+    # It does nothing but execute itself, and has no environment meanwhile.
+    command = 'exec sh -c "$0" "$0"'
+    process = subprocess.Popen(["sh", "-c", command, command],
+                               env=made.environment)
+    for _ in range(500):
+        made.kill(process.pid, 0)
+    with pytest.raises(AssertionError, match="is not ours"):
+        made.kill(os.getpid(), 0)
+    made.kill(process.pid, signal.SIGSTOP)
+    made.kill(process.pid)
+    wait_gone(process.pid)  # It stays a zombie.
+    with pytest.raises(AssertionError, match="has ended"):
+        made.kill(process.pid)
+    made.kill(process.pid, missing_ok=True)
+    process.wait()
+    made.close()
 
 
 def test_free_ports_differ():
@@ -201,6 +234,7 @@ def test_free_ports_differ():
 
 def test_leftovers_are_found(tmp_path):
     made = Reeve(tmp_path, {"services": {}})
+    made.LEAVE_S = 0.1
     left = subprocess.Popen(
         ["sleep", "60"], env=dict(os.environ,
                                   REEVE_E2E=made.marker.split("=")[1]))
@@ -209,7 +243,7 @@ def test_leftovers_are_found(tmp_path):
     made.process.wait()
     with pytest.raises(AssertionError, match="left behind"):
         made.close()
-    assert left.wait(10) == -signal.SIGKILL
+    assert left.wait(SOON_S) == -signal.SIGKILL
     assert not is_running(left.pid)
     wait_gone(left.pid)
     assert marked(made.marker) == {}

@@ -9,7 +9,7 @@ import pytest
 
 from lib import paths
 from lib.load import Load
-from lib.process import is_running, marked, wait_gone, wait_until
+from lib.process import SOON_S, is_running, marked, wait_gone, wait_until
 
 
 def web(port, workers=2, **more):
@@ -50,7 +50,7 @@ def test_daemon_leaves_the_terminal(reeve, port):
             stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end,
             env=made.environment, cwd=made.folder) as process:
         os.close(write_end)
-        assert process.wait(20) == 0
+        assert process.wait(SOON_S) == 0
         # Whoever holds the pipe open would keep us here.
         while os.read(read_end, 4096):
             pass
@@ -61,7 +61,7 @@ def test_daemon_leaves_the_terminal(reeve, port):
 
 
 def nothing_left(made):
-    wait_until(lambda: not marked(made.marker), 5, "all processes gone")
+    wait_until(lambda: not marked(made.marker), what="all processes gone")
     left = [path.name for path in made.runtime_dir.iterdir()
             if path.suffix in (".ctl", ".pid", ".registry")]
     assert left == []
@@ -139,7 +139,7 @@ def test_run_with_a_program(reeve, port):
     made.start("run", "-n", made.name, "-l", f"127.0.0.1:{port}", "-w", "2",
                "--ready", "notify", "-e", "VERSION=seven", "--",
                *paths.EXAMPLES["c"], ready=False)
-    wait_until(lambda: made.keeper_pid(), 10, "pidfile", made.process)
+    wait_until(lambda: made.keeper_pid(), what="pidfile", process=made.process)
     made.wait_for_status(lambda now: now["services"][0]["ready"] == 2)
     with Load(port, connections=2, expect="version=seven"):
         pass
@@ -154,14 +154,14 @@ def test_interrupt_drains(reeve, port):
     """Ctrl-C: SIGINT to the keeper's process group, the workers not in it."""
     made = reeve(web(port))
     made.start()
-    with socket.create_connection(("127.0.0.1", port), 10) as client:
+    with socket.create_connection(("127.0.0.1", port), SOON_S) as client:
         client.sendall(b"GET /slow?ms=400 HTTP/1.1\r\nHost: x\r\n\r\n")
         made.process.send_signal(signal.SIGINT)
         answer = b""
         while chunk := client.recv(4096):
             answer += chunk
     assert b"200 OK" in answer and b"pid=" in answer
-    assert made.process.wait(10) == 0
+    assert made.process.wait(SOON_S) == 0
     nothing_left(made)
 
 
@@ -177,17 +177,17 @@ def test_interrupt_of_the_whole_process_group(reeve, port):
         load.more(50)
     load.assert_nothing_lost()
     os.killpg(made.process.pid, signal.SIGINT)
-    assert made.process.wait(10) == 0
+    assert made.process.wait(SOON_S) == 0
 
 
 def test_stop_now_is_fast(reeve, port):
     made = reeve(web(port))
     made.start()
-    with socket.create_connection(("127.0.0.1", port), 10) as client:
+    with socket.create_connection(("127.0.0.1", port), SOON_S) as client:
         client.sendall(b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
         done = made.cli("stop", "--now")
         assert done.returncode == 0, done.stderr
-    assert made.process.wait(10) == 0
+    assert made.process.wait(SOON_S) == 0
     nothing_left(made)
 
 
@@ -196,7 +196,7 @@ def test_stop_no_wait(reeve, port):
     made.start()
     pids = made.pids()
     assert made.cli("stop", "--no-wait").returncode == 0
-    assert made.process.wait(10) == 0
+    assert made.process.wait(SOON_S) == 0
     for pid in pids:
         wait_gone(pid)
 
@@ -210,7 +210,7 @@ def test_single(reeve, port):
         assert list(marked(made.marker)) == [made.process.pid]
     assert load.result["workers"][0]["pid"] == str(made.process.pid)
     made.process.send_signal(signal.SIGTERM)
-    assert made.process.wait(10) == 0
+    assert made.process.wait(SOON_S) == 0
 
 
 def test_single_with_a_missing_program(reeve, port):

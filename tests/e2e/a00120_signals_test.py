@@ -6,7 +6,7 @@ import pytest
 
 from lib import paths
 from lib.load import Load
-from lib.process import wait_until
+from lib.process import SOON_S, wait_until
 
 
 def web(port, workers=2, **more):
@@ -56,7 +56,8 @@ def test_hup_with_a_broken_file_changes_nothing(running):
 
 
 def test_term_is_graceful_then_fast(running):
-    with socket.create_connection(("127.0.0.1", running.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", running.port),
+                                  SOON_S) as client:
         client.sendall(b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
         running.send("TERM")
         running.wait_for_status(lambda now: now["state"] == "stopping")
@@ -65,7 +66,7 @@ def test_term_is_graceful_then_fast(running):
         running.send("TERM")
         # TERM does not end the example, which waits for its client; the
         # escalation does.
-        assert running.process.wait(8) == 0
+        assert running.process.wait(SOON_S) == 0
 
 
 def test_term_has_a_deadline(reeve, port):
@@ -73,10 +74,10 @@ def test_term_has_a_deadline(reeve, port):
     config["stop_timeout"] = "200ms"
     made = reeve(config)
     made.start()
-    with socket.create_connection(("127.0.0.1", port), 10) as client:
+    with socket.create_connection(("127.0.0.1", port), SOON_S) as client:
         client.sendall(b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
         made.kill(made.keeper_pid(), signal.SIGTERM)
-        assert made.process.wait(8) == 0
+        assert made.process.wait(SOON_S) == 0
 
 
 def test_nginx_signals(reeve, port):
@@ -84,14 +85,15 @@ def test_nginx_signals(reeve, port):
     config["signals"] = "nginx"
     made = reeve(config)
     made.start()
-    with socket.create_connection(("127.0.0.1", port), 10) as client:
+    with socket.create_connection(("127.0.0.1", port), SOON_S) as client:
         client.sendall(b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
         made.kill(made.keeper_pid(), signal.SIGTERM)
-        assert made.process.wait(8) == 0
+        assert made.process.wait(SOON_S) == 0
 
 
 def test_quit_finishes_every_connection(running):
-    with socket.create_connection(("127.0.0.1", running.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", running.port),
+                                  SOON_S) as client:
         client.sendall(b"GET /slow?ms=500 HTTP/1.1\r\nHost: x\r\n\r\n")
         with Load(running.port, connections=2) as load:
             load.more(10)
@@ -100,7 +102,7 @@ def test_quit_finishes_every_connection(running):
         while data := client.recv(4096):
             answer += data
     assert b"200 OK" in answer
-    assert running.process.wait(10) == 0
+    assert running.process.wait(SOON_S) == 0
 
 
 def test_winch_drains_and_hup_starts_again(running):
@@ -110,7 +112,8 @@ def test_winch_drains_and_hup_starts_again(running):
         lambda now: not now["services"][0]["workers"])
     assert now["state"] == "paused"
     # The socket stays: who comes now waits.
-    with socket.create_connection(("127.0.0.1", running.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", running.port),
+                                  SOON_S) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         running.send("HUP")
         assert b"200 OK" in client.recv(4096)
@@ -154,4 +157,4 @@ def test_usr1_reopens(reeve, port, tmp_path):
     for pid in (made.keeper_pid(), made.master_pid()):
         (tmp_path / "reeve.log").rename(tmp_path / f"{pid}.log")
         made.kill(pid, signal.SIGUSR1)
-        wait_until((tmp_path / "reeve.log").exists, 5)
+        wait_until((tmp_path / "reeve.log").exists)

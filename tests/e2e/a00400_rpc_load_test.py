@@ -6,13 +6,14 @@ from contextlib import contextmanager
 import pytest
 
 from lib import paths
+from lib.process import SOON_S
 
 MESSAGE_BYTES = 1 << 20
 
 
 def client(*arguments):
     done = subprocess.run([str(paths.RPC_LOAD), *map(str, arguments)],
-                          capture_output=True, text=True, timeout=30,
+                          capture_output=True, text=True, timeout=60,
                           stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -30,7 +31,7 @@ def echo_server(folder):
         port = int(process.stdout.readline().split(b":")[1])
         yield f"unix:{path}", f"tcp:127.0.0.1:{port}"
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(SOON_S) == 0
     assert not path.exists()
 
 
@@ -73,6 +74,6 @@ def test_errors_are_told(tmp_path):
                           ("rate", "elsewhere", "echo", 1, 10),
                           ("rate", address, "echo", "x", 10), ("rate",), ()):
             done = subprocess.run([str(paths.RPC_LOAD), *map(str, arguments)],
-                                  capture_output=True, text=True, timeout=30,
+                                  capture_output=True, text=True, timeout=60,
                                   check=False)
             assert done.returncode == 1 and done.stderr != "", arguments

@@ -29,9 +29,9 @@ sys.exit(9)
 def web(app, port, **more):
     return {"services": {"web": dict({
         "command": ["/usr/bin/python3", str(app)], "workers": 2,
-        "ready": "notify", "start_timeout": "2s",
+        "ready": "notify", "start_timeout": "60s",
         "listen": f"127.0.0.1:{port}",
-        "environment": {"DRAIN_IDLE_MS": "500"}}, **more)}}
+        "environment": {"DRAIN_IDLE_MS": "5000"}}, **more)}}
 
 
 @pytest.fixture
@@ -44,7 +44,11 @@ def deployed(reeve, port, tmp_path):
     return made
 
 
-def assert_broken(made, says, within, **changes):
+# Less than `start_timeout`: the reload ends with what fails, not with that.
+AT_ONCE_S = 30
+
+
+def assert_broken(made, says, **changes):
     """Reloads under load; what it said."""
     before = made.pids()
     if changes:
@@ -57,7 +61,7 @@ def assert_broken(made, says, within, **changes):
         assert done.returncode == 1, done
         for text in says:
             assert text in done.stderr, (text, done.stderr)
-        assert took < within, took
+        assert took < AT_ONCE_S, took
         assert made.pids() == before
         # The next good one works, under the same load.
         shutil.copy(APP, made.app)
@@ -76,47 +80,46 @@ def test_syntax_error(deployed):
     deployed.app.write_text(text + "\nthis is ] not Python\n",
                             encoding="utf-8")
     assert_broken(deployed, ["web.", "generation 2", "status 1",
-                             "SyntaxError", "this is ] not Python"], 2)
+                             "SyntaxError", "this is ] not Python"])
 
 
 def test_hangs_at_start(deployed):
     deployed.start()
     deployed.app.write_text(HANGS, encoding="utf-8")
     assert_broken(deployed, ["web.", "start_timeout",
-                             "waiting for a database"], 3.5)
+                             "waiting for a database"], start_timeout="2s")
 
 
 def test_crashes_within_soak(deployed):
-    config = web(deployed.app, deployed.port, soak="500ms")
-    deployed.write_config(config)
     deployed.start()
     deployed.app.write_text(CRASHES_SOON, encoding="utf-8")
-    assert_broken(deployed, ["web.", "status 9", "no such table"], 2)
+    assert_broken(deployed, ["web.", "status 9", "no such table"],
+                  soak="60s")
 
 
 def test_program_is_missing(deployed):
     deployed.start()
-    assert_broken(deployed, ["web.", "No such file"], 2,
+    assert_broken(deployed, ["web.", "No such file"],
                   command=["/no/such/program"])
 
 
 def test_program_may_not_be_run(deployed):
     deployed.start()
-    assert_broken(deployed, ["web.", "Permission denied"], 2,
+    assert_broken(deployed, ["web.", "Permission denied"],
                   command=[str(deployed.app)])
 
 
 def test_directory_is_missing(deployed):
     deployed.start()
-    assert_broken(deployed, ["web.", "directory"], 2,
+    assert_broken(deployed, ["web.", "directory"],
                   directory="/no/such/folder")
 
 
 def test_one_of_batch_fails(deployed):
     deployed.start()
     deployed.app.write_text(CRASHES_SOON, encoding="utf-8")
-    assert_broken(deployed, ["web.", "no such table"], 3, batch=1,
-                  soak="200ms")
+    assert_broken(deployed, ["web.", "no such table"], batch=1,
+                  soak="60s")
 
 
 def test_one_of_two_services_fails(deployed, reeve):

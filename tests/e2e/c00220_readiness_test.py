@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lib.process import wait_until
+from lib.process import wait_gone, wait_program, wait_until
 
 # Listens on "web" and on "probe", and tells who asked the latter.  It starts
 # to answer when the file named by its argument is there.
@@ -83,10 +83,12 @@ def test_http(server):
 
 
 def test_http_is_asked_of_the_new_worker_only(server):
-    made = server("http /health", workers=2, start_timeout="1s")
+    made = server("http /health", workers=2)
     made.gate.touch()
     made.start()
     before = made.pids()
+    made.config["services"]["web"]["start_timeout"] = "1s"
+    made.write_config(made.config)
     # The old ones answer well, but they are not asked.
     made.gate.with_suffix(".sick").touch()
     done = made.cli("reload")
@@ -147,7 +149,7 @@ def test_alive_and_ready_sooner(reeve):
         "command": ["sh", "-c",
                     "$REEVE_EXECUTABLE notify READY=1; exec sleep 1000"],
         "ready_after": "1h", "start_timeout": "2h"}}})
-    made.start(timeout=10)
+    made.start()
     assert made.stop() == 0
 
 
@@ -171,6 +173,7 @@ def test_worker_environment(reeve, port, tmp_path):
         "environment": {"FPM_SOCKETS": "127.0.0.1:9000={fd:web}"}}}})
     made.start()
     for index, pid in enumerate(made.pids()):
+        wait_program(pid, "sleep")  # The shell said that it is ready.
         lines = (tmp_path / f"env.{index}").read_text().splitlines()
         env = dict(line.split("=", 1) for line in lines if "=" in line)
         assert env["LISTEN_FDS"] == "1" and env["LISTEN_PID"] == str(pid)
@@ -181,8 +184,8 @@ def test_worker_environment(reeve, port, tmp_path):
         assert env["PORT"] == str(port)
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
             assert "SigBlk:\t0000000000000000" in file.read()
-        descriptors = sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
-        assert descriptors == ["0", "1", "2", "3"]
+        wait_until(lambda: sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
+                   == ["0", "1", "2", "3"], what="four descriptors")
 
 
 def test_extend_timeout(reeve):
@@ -190,10 +193,10 @@ def test_extend_timeout(reeve):
     made = reeve({"services": {"job": {
         "command": ["sh", "-c",
                     "$REEVE_EXECUTABLE notify EXTEND_TIMEOUT_USEC=60000000; "
-                    "echo extended; "
                     "trap '$REEVE_EXECUTABLE notify READY=1' USR1; "
+                    "echo extended; "
                     "while :; do sleep 1000 & wait $!; done"],
-        "ready": "notify", "start_timeout": "5s", "drain_timeout": "0"}}})
+        "ready": "notify", "start_timeout": "15s", "drain_timeout": "0"}}})
     made.start(ready=False)
     made.wait_output("extended")
     pid = made.workers()[0]["pid"]
@@ -208,13 +211,13 @@ def test_extend_timeout(reeve):
 def test_start_timeout_without_extension(reeve):
     made = reeve({"services": {"job": {
         "command": ["sleep", "1000"], "ready": "notify",
-        "start_timeout": "5s"}}})
+        "start_timeout": "100s"}}})
     made.start(ready=False)
     made.wait_for_status(lambda now: now["services"][0]["workers"])
     pid = made.workers()[0]["pid"]
     made.ctl("time/stop")
-    made.ctl("time/warp", "3000")
+    made.ctl("time/warp", "50000")
     assert made.workers()[0]["pid"] == pid
-    made.ctl("time/warp", "2100")
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 5)
+    made.ctl("time/warp", "50100")
+    wait_gone(pid)
     made.wait_output("start_timeout")

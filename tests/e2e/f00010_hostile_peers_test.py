@@ -15,13 +15,13 @@ import time
 import pytest
 
 from lib import paths
-from lib.process import status_fields, wait_until
+from lib.process import SOON_S, status_fields, wait_until
 
 PROGRAM = paths.BUILD / "tests" / "programs" / "reeve-test"
 MAX_CONNECTIONS = 100
 MAX_MESSAGE = 1 << 20
 MAX_DEPTH = 100
-CONNECT_MS = 1500
+CONNECT_MS = 4000
 # What the server may grow by under all of this: some messages and backlogs at
 # their limits at once.
 MAX_GROWTH_KB = 16 * 1024
@@ -84,7 +84,7 @@ class Server:
                 self.lines.append(line.rstrip("\n"))
                 self.changed.notify_all()
 
-    def wait_line(self, matches, timeout=10):
+    def wait_line(self, matches, timeout=60):
         """The first line that matches."""
         def find():
             return next(filter(matches, self.lines), None)
@@ -104,7 +104,7 @@ class Server:
 
     def stop(self):
         self.process.stdin.close()
-        status = self.process.wait(10)
+        status = self.process.wait(SOON_S)
         self.reader.join()
         return status
 
@@ -117,11 +117,11 @@ class Client:
         if kind == "unix":
             self.socket = socket.socket(socket.AF_UNIX)
             self.name = "unix#"
-            self.socket.settimeout(10)
+            self.socket.settimeout(SOON_S)
             self.socket.connect(place.path)
             return
         self.socket = socket.create_connection(
-            ("127.0.0.1", place.server.port("p" + kind)), timeout=10)
+            ("127.0.0.1", place.server.port("p" + kind)), timeout=60)
         port = self.socket.getsockname()[1]
         self.name = f"{kind}:127.0.0.1:{port}"
         if kind == "ssl" and handshakes:
@@ -211,7 +211,7 @@ class Place:
         self.expected += n
         with self.server.changed:
             assert self.server.changed.wait_for(
-                lambda: len(self.ended()) >= self.expected, 10), (
+                lambda: len(self.ended()) >= self.expected, SOON_S), (
                     n, self.ended()[start:])
         return self.ended()[start:]
 
@@ -460,7 +460,7 @@ def test_floods_beyond_the_descriptors(tmp_path):
     clients = []
     for _ in range(80):
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(10)
+        client.settimeout(SOON_S)
         client.connect(str(path))
         clients.append(client)
     server.wait_line(lambda line: line == "paused EMFILE")
@@ -560,7 +560,7 @@ def test_old_versions_of_tls(place):
 
 def fail_handshake(place, context):
     with socket.create_connection(
-            ("127.0.0.1", place.server.port("pssl")), timeout=10) as plain:
+            ("127.0.0.1", place.server.port("pssl")), timeout=60) as plain:
         name = f"ssl:127.0.0.1:{plain.getsockname()[1]}"
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
             with context.wrap_socket(plain) as connection:

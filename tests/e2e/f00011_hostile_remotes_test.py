@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lib import paths
-from lib.process import wait_until
+from lib.process import SOON_S, free_port, wait_until
 
 PROGRAM = paths.BUILD / "tests" / "programs" / "reeve-test"
 
@@ -32,7 +32,7 @@ class Session:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(SOON_S)
         self.reader.join()
         self.process.stdout.close()
 
@@ -42,7 +42,7 @@ class Session:
                 self.lines.append(line.rstrip("\n"))
                 self.changed.notify_all()
 
-    def wait(self, word, n=1, timeout=10):
+    def wait(self, word, n=1, timeout=60):
         """The first `n` lines that start with `word`."""
         def find():
             found = [line for line in self.lines if line.startswith(word)]
@@ -65,12 +65,6 @@ def failure(*words, before=()):
     return line
 
 
-def closed_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_names_that_do_not_resolve():
     line = failure("tcp:no-such-host.invalid:1")
     assert line.split()[1] in ("ENOENT", "EHOSTUNREACH"), line
@@ -78,7 +72,7 @@ def test_names_that_do_not_resolve():
 
 
 def test_refused(tmp_path):
-    name = f"tcp:127.0.0.1:{closed_port()}"
+    name = f"tcp:127.0.0.1:{free_port()}"
     assert failure(name) == f"failed ECONNREFUSED {name}: Connection refused"
     line = failure(f"unix:{tmp_path}/missing")
     assert line.startswith("failed ENOENT ") and "missing" in line
@@ -141,7 +135,7 @@ def test_bad_servers(what):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(SOON_S)
         name = f"tcp:127.0.0.1:{listener.getsockname()[1]}"
         with Session("--first-backoff", "10", name) as session:
             connection, _ = listener.accept()
@@ -164,7 +158,7 @@ def test_replies_nobody_asked_for():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(SOON_S)
         name = f"tcp:127.0.0.1:{listener.getsockname()[1]}"
         with Session(name) as session:
             connection, _ = listener.accept()
@@ -182,11 +176,11 @@ def test_replies_nobody_asked_for():
 
 def test_bad_peers_of_a_listening_session():
     """Each gets one line, and the next one is served."""
-    port = closed_port()
+    port = free_port()
 
     def connect():
         try:
-            return socket.create_connection(("127.0.0.1", port), 10)
+            return socket.create_connection(("127.0.0.1", port), SOON_S)
         except ConnectionRefusedError:
             return None
 
@@ -198,7 +192,7 @@ def test_bad_peers_of_a_listening_session():
                 session.wait("disconnected ", i)
         assert all(line.split()[2] == "EPROTO"
                    for line in session.wait("disconnected ", 3))
-        with socket.create_connection(("127.0.0.1", port), 10) as peer:
+        with socket.create_connection(("127.0.0.1", port), SOON_S) as peer:
             peer.sendall(b'{"id":"echo","method":"echo","params":[]}')
             assert peer.recv(4096) == \
                 b'{"id":"echo","result":[],"error":null}'

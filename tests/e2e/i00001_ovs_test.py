@@ -7,7 +7,7 @@ import pytest
 
 from lib import paths
 from lib.load import Load
-from lib.process import free_port, wait_until
+from lib.process import SOON_S, free_port, is_listening, wait_until
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def appctl(made, *arguments, target=None):
     return subprocess.run(
         ["ovs-appctl", "-t", str(target or made.control_path()), *arguments],
         env=dict(os.environ, OVS_RUNDIR=str(made.runtime_dir)), text=True,
-        capture_output=True, timeout=30, check=False)
+        capture_output=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("by", ["path", "name"])
@@ -88,7 +88,7 @@ def test_ovs_appctl_stop(reeve):
     made = reeve({"services": {"web": {"command": "sleep 600",
                                        "ready_after": "1ms"}}}).start()
     assert appctl(made, "exit").returncode == 0
-    assert made.process.wait(20) == 0
+    assert made.process.wait(SOON_S) == 0
 
 
 def test_python_client(made):
@@ -139,12 +139,13 @@ def database(tmp_path):
          f"--pidfile={run}/ovsdb-server.pid"],
         stderr=subprocess.DEVNULL, env=dict(os.environ, OVS_RUNDIR=str(run)))
     try:
-        wait_until(path.exists, 10, "ovsdb-server", server)
+        wait_until(lambda: is_listening(path), what="ovsdb-server",
+                   process=server)
         yield path
     finally:
         if server.poll() is None:
             server.terminate()
-        server.wait(10)
+        server.wait(SOON_S)
 
 
 def test_our_client_against_ovsdb_server(reeve, database):
@@ -192,6 +193,7 @@ def test_ovsdb_server_as_a_worker(reeve, tmp_path):
                     f"--remote=ptcp:{port}:127.0.0.1", "--no-chdir"],
         "ready_after": "100ms",
         "environment": {"OVS_RUNDIR": str(run)}}}}).start()
+    wait_until(lambda: is_listening(run / "db.ctl"))
     done = made.cli("ctl", "-t", run / "db.ctl", "version", target=False)
     assert done.returncode == 0 and "ovsdb-server" in done.stdout
     made.kill(made.pids()[0])

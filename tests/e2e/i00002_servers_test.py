@@ -13,7 +13,7 @@ import pytest
 
 from lib import paths
 from lib.load import Load
-from lib.process import wait_until
+from lib.process import SOON_S, wait_until
 
 RELOADS = 3
 LOSSES = ("refused", "reset_fresh", "reset_reused", "eof_fresh", "eof_reused",
@@ -205,7 +205,7 @@ def fastcgi(port, script):
     params = b"".join(pair(name, value) for name, value in [
         (b"SCRIPT_FILENAME", str(script).encode()),
         (b"REQUEST_METHOD", b"GET"), (b"SCRIPT_NAME", b"/app.php")])
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), SOON_S) as connection:
         connection.sendall(record(1, struct.pack("!HB5x", 1, 0))
                            + record(4, params) + record(4, b"")
                            + record(5, b""))

@@ -21,7 +21,7 @@ def run(*arguments, folder=None, text=None):
     environment = dict(os.environ, REEVE_RUNDIR=str(folder or "/nonexistent"))
     return subprocess.run([str(PROGRAM), *map(str, arguments)], text=True,
                           input=text, capture_output=True, cwd=folder,
-                          env=environment, timeout=20, check=False)
+                          env=environment, timeout=60, check=False)
 
 
 # Input and output; an output without a bracket is the error.
@@ -169,7 +169,7 @@ def listener(tmp_path):
     if pidfile.exists():
         run("test-jsonrpc", "notify", "unix:socket", "shutdown", "[]",
             folder=tmp_path)
-        wait_until(lambda: not pidfile.exists(), 10, "test-jsonrpc")
+        wait_until(lambda: not pidfile.exists(), what="test-jsonrpc")
 
 
 def test_jsonrpc(listener):
@@ -195,8 +195,8 @@ def test_jsonrpc_shutdown(listener):
     done = run("test-jsonrpc", "notify", "unix:socket", "shutdown", "[]",
                folder=listener)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    wait_until(lambda: not (listener / "test-jsonrpc.pid").exists(), 10,
-               "test-jsonrpc")
+    wait_until(lambda: not (listener / "test-jsonrpc.pid").exists(),
+               what="test-jsonrpc")
     done = run("test-jsonrpc", "request", "unix:socket", "echo", "[]",
                folder=listener)
     assert done.returncode == 1
@@ -253,5 +253,5 @@ assert error and message is None, (error, message)
         pytest.skip("no python3-openvswitch here")
     done = subprocess.run(["/usr/bin/python3", "-c", code,
                            str(listener / "socket")], capture_output=True,
-                          text=True, timeout=30, check=False)
+                          text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from lib import paths
-from lib.process import wait_until
+from lib.process import SOON_S, is_listening, wait_until
 
 TITLE = "The available commands are:\n"
 
@@ -22,14 +22,15 @@ def start(command, ctl, rundir):
         stderr=subprocess.DEVNULL, cwd=rundir,
         env=dict(os.environ, OVS_RUNDIR=str(rundir), OVS_DBDIR=str(rundir),
                  OVS_LOGDIR=str(rundir)))
-    wait_until(lambda: list(rundir.glob(ctl)), 10, command[0], process)
+    wait_until(lambda: any(map(is_listening, rundir.glob(ctl))),
+               what=command[0], process=process)
     return process
 
 
 def end(process):
     if process.poll() is None:
         process.terminate()
-    process.wait(10)
+    process.wait(SOON_S)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def ctl(target, *arguments, rundir=None, options=(), **environment):
     clean.update(environment)
     return subprocess.run(
         [str(paths.REEVE), "ctl", *options, "-t", str(target), *arguments],
-        env=clean, text=True, capture_output=True, timeout=30, check=False)
+        env=clean, text=True, capture_output=True, timeout=60, check=False)
 
 
 def appctl(target, *arguments, rundir=None):
@@ -66,7 +67,7 @@ def appctl(target, *arguments, rundir=None):
     return subprocess.run(
         ["ovs-appctl", "-t", str(target), *arguments], text=True,
         env=dict(os.environ, OVS_RUNDIR=str(rundir)), capture_output=True,
-        timeout=30, check=False)
+        timeout=60, check=False)
 
 
 def test_targets(database, rundir, tmp_path):
@@ -98,7 +99,7 @@ def test_targets_that_are_not_there(database, rundir, tmp_path):
     assert done.returncode == 3
     # Left behind by a process that is gone.
     database.kill()
-    database.wait(10)
+    database.wait(SOON_S)
     for target in (rundir / "ovsdb-server.pid", "ovsdb-server"):
         done = ctl(target, "version", rundir=rundir)
         assert done.returncode == 3 and "left behind" in done.stderr
@@ -147,7 +148,7 @@ def test_vswitchd(rundir):
                 done = ctl("ovs-vswitchd", command, rundir=rundir)
                 assert done.returncode == 0, done.stderr
             assert ctl("ovs-vswitchd", "exit", rundir=rundir).returncode == 0
-            assert switch.wait(10) == 0
+            assert switch.wait(SOON_S) == 0
         finally:
             end(switch)
     finally:

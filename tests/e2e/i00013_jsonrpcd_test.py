@@ -50,7 +50,7 @@ def environment(folder):
 
 def run(folder, *command):
     return subprocess.run([str(word) for word in command], text=True,
-                          env=environment(folder), cwd=folder, timeout=30,
+                          env=environment(folder), cwd=folder, timeout=60,
                           capture_output=True, check=False)
 
 
@@ -121,7 +121,7 @@ def test_ends_cleanly(daemon, tmp_path, number):
     pid, _ = daemon
     assert list(tmp_path.glob("*.ctl")) and list(tmp_path.glob("*.pid"))
     end(pid, number)
-    wait_until(lambda: not list(tmp_path.iterdir()), 5, "its files are gone")
+    wait_until(lambda: not list(tmp_path.iterdir()), what="its files are gone")
 
 
 def test_ends_with_sessions_open(daemon, tmp_path):
@@ -142,7 +142,7 @@ assert error and message is None
     done = run(tmp_path, "/usr/bin/python3", "-c", code, remote, pid)
     assert done.returncode == 0, done.stderr
     wait_gone(pid)
-    wait_until(lambda: not list(tmp_path.iterdir()), 5, "its files are gone")
+    wait_until(lambda: not list(tmp_path.iterdir()), what="its files are gone")
 
 
 def test_failures_to_start(tmp_path):
@@ -189,8 +189,8 @@ def test_bad_peers_are_named(tmp_path):
         process = subprocess.Popen([PROGRAM, f"punix:{path}"], stderr=file,
                                    env=environment(tmp_path), cwd=tmp_path)
     try:
-        wait_until(lambda: "serving" in log.read_text(), 5, "it serves",
-                   process)
+        wait_until(lambda: "serving" in log.read_text(), what="it serves",
+                   process=process)
         with socket.socket(socket.AF_UNIX) as other:
             other.settimeout(10)
             other.connect(str(path))
@@ -203,7 +203,7 @@ def test_bad_peers_are_named(tmp_path):
                     assert client.recv(4096) == b"", kind
                 ask(other)
                 wait_until(lambda n=n: log.read_text().count("|WARN|") >= n,
-                           5, kind)
+                           what=kind)
                 assert log.read_text().count("|WARN|") == n, log.read_text()
     finally:
         end(process.pid)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lib.process import wait_until
+from lib.process import SOON_S, wait_until
 
 LIST_HEADER = ["                 console    syslog    file",
                "                 -------    ------    ------"]
@@ -32,7 +32,7 @@ class Target:
 
     def call(self, *arguments):
         return subprocess.run(["ovs-appctl", "-t", str(self.path), *arguments],
-                              text=True, capture_output=True, timeout=30,
+                              text=True, capture_output=True, timeout=60,
                               check=False)
 
     def ask(self, *arguments):
@@ -93,14 +93,14 @@ def theirs(tmp_path):
         env=dict(os.environ, OVS_RUNDIR=str(tmp_path)))
     try:
         target = Target(path)
-        wait_until(lambda: target.call("version").returncode == 0, 10,
-                   "ovsdb-server", server)
+        wait_until(lambda: target.call("version").returncode == 0,
+                   what="ovsdb-server", process=server)
         target.log = log
         target.module = "ovsdb_server"
         yield target
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(SOON_S)
 
 
 @pytest.fixture(params=["ours", "theirs"])

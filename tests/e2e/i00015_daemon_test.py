@@ -10,8 +10,8 @@ import pytest
 
 from lib import paths
 from lib.control import Control, ControlError
-from lib.process import (children, is_running, status_fields, wait_gone,
-                         wait_until)
+from lib.process import (SOON_S, children, is_running, status_fields,
+                         wait_gone, wait_until)
 
 PROGRAM = paths.BUILD / "tests" / "programs" / "reeve-test"
 
@@ -23,6 +23,12 @@ def title(pid):
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return data.strip(b"\0").replace(b"\0", b" ").decode()
+
+
+def wait_title(pid, *titles):
+    """A monitor writes its title after the start of a daemon, which answers
+    as soon as it runs."""
+    wait_until(lambda: title(pid) in titles, what=f"the title {titles[0]}")
 
 
 def parent(pid):
@@ -52,7 +58,7 @@ class Daemon:
         done = subprocess.run(
             self.command("--detach", *options), env=self.environment(),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            timeout=20, check=False, **arguments)
+            timeout=60, check=False, **arguments)
         self.note()
         assert done.returncode == status, done.stderr
         return done
@@ -76,7 +82,7 @@ class Daemon:
     def note(self):
         """Remembers who runs, for the end of the test."""
         pid = self.pid()
-        while pid > 1 and (pid == self.pid() or is_guardian(pid)):
+        while pid > 1 and (is_guardian(pid) or "test-daemon" in title(pid)):
             self.seen.add(pid)
             pid = parent(pid)
 
@@ -93,12 +99,12 @@ class Daemon:
         """The daemon's pid by its own word; 0 while it is not there."""
         try:
             return int(self.call("pid"))
-        except OSError:
+        except (OSError, ControlError):
             return 0
 
     def send(self, number):
         """A signal to the daemon itself."""
-        os.kill(self.pid(), number)
+        kill(self.pid(), number)
 
     def wait_restart(self, old):
         """Waits until another than `old` answers; its pid."""
@@ -124,7 +130,7 @@ class Daemon:
     def wait_end(self):
         for pid in self.seen:
             if self.popen is not None and pid == self.popen.pid:
-                self.popen.wait(10)
+                self.popen.wait(SOON_S)
             else:
                 wait_gone(pid)
 
@@ -137,10 +143,19 @@ class Daemon:
                 and (is_guardian(pid) or "test-daemon" in title(pid))]
         # The guard first, or it starts what is killed before it anew.
         for pid in sorted(left):
-            os.kill(pid, signal.SIGKILL)
+            try:
+                kill(pid)
+            except ProcessLookupError:
+                pass
         if self.popen is not None:
-            self.popen.wait(10)
+            self.popen.wait(SOON_S)
         return left
+
+
+def kill(pid, number=signal.SIGKILL):
+    """To one process, and never to a group, or to all."""
+    assert pid > 1, pid
+    os.kill(pid, number)
 
 
 def is_guardian(pid):
@@ -160,7 +175,7 @@ def appctl(made, *words):
     if not shutil.which("ovs-appctl"):
         pytest.skip("no ovs-appctl here")
     return subprocess.run(["ovs-appctl", "-t", "d", *words],
-                          env=made.environment(), text=True, timeout=20,
+                          env=made.environment(), text=True, timeout=60,
                           capture_output=True, check=False)
 
 
@@ -191,7 +206,7 @@ def test_no_standard_descriptors(daemon, monitor):
     command = daemon.command("--detach", *monitor)
     assert subprocess.run(
         ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', *command],
-        env=daemon.environment(), timeout=20, check=False).returncode == 0
+        env=daemon.environment(), timeout=60, check=False).returncode == 0
     assert [os.readlink(f"/proc/{daemon.pid()}/fd/{i}")
             for i in range(3)] == ["/dev/null"] * 3
     daemon.stop()
@@ -242,7 +257,7 @@ def test_launcher_interrupted(daemon, tmp_path, monitor):
         daemon.note()
         daemon.seen.update(children(launcher.pid))
         launcher.kill()
-        launcher.wait(10)
+        launcher.wait(SOON_S)
     daemon.wait_end()
     assert daemon.leftovers() == []
 
@@ -275,7 +290,7 @@ def test_overwrite_pidfile(daemon):
     new = daemon.pid()
     assert new != old and is_running(old)
     assert appctl(daemon, "pid").stdout == f"{new}\n"
-    os.kill(old, signal.SIGTERM)
+    kill(old, signal.SIGTERM)
     wait_gone(old)
     assert daemon.pid() == new
     assert appctl(daemon, "pid").stdout == f"{new}\n"
@@ -324,7 +339,7 @@ def test_monitor_restarts(daemon):
     """After whatever death that nobody asked for; the title tells."""
     daemon.start("--monitor")
     monitor = daemon.monitor()
-    assert title(monitor) == f"d: monitoring pid {daemon.pid()} (healthy)"
+    wait_title(monitor, f"d: monitoring pid {daemon.pid()} (healthy)")
     assert Path(f"/proc/{monitor}/comm").read_text() == "monitor\n"
     crashes = [
         (lambda: daemon.send(signal.SIGSEGV), "killed (Segmentation fault)"),
@@ -339,9 +354,8 @@ def test_monitor_restarts(daemon):
         crash()
         new = daemon.wait_restart(pid)
         assert daemon.monitor() == monitor
-        shown = title(monitor)
         start = f"d: monitoring pid {new} ({n} crashes: pid {pid} died, {text}"
-        assert shown in (start + ")", start + ", core dumped)")
+        wait_title(monitor, start + ")", start + ", core dumped)")
         assert title(new).startswith(str(PROGRAM)), "the title was inherited"
         assert daemon.call("folder") == "/"
         assert daemon.leftovers() == [f"d.{new}.ctl", "d.pid"]
@@ -357,7 +371,7 @@ def test_monitor_ends_with_the_daemon(daemon, number, to):
     daemon.note()
     pids = {"daemon": daemon.pid(), "monitor": daemon.monitor(),
             "guard": daemon.guard()}
-    os.kill(pids[to], number)
+    kill(pids[to], number)
     daemon.wait_end()
     assert daemon.leftovers() == []
 
@@ -374,11 +388,11 @@ def test_signals_are_forwarded(daemon):
     expected = []
     for to in (daemon.monitor(), daemon.guard()):
         for name in ("HUP", "USR1", "USR2", "WINCH"):
-            os.kill(to, signal.Signals["SIG" + name])
+            kill(to, signal.Signals["SIG" + name])
             expected.append(name)
             wait_until(lambda: daemon.call("signals").split() == expected,
                        what=f"{expected}")
-    os.kill(daemon.monitor(), signal.SIGQUIT)
+    kill(daemon.monitor(), signal.SIGQUIT)
     wait_until(lambda: "QUIT" in daemon.call("signals"))
     # It was told to end: whatever it dies of now is that end.
     daemon.note()
@@ -409,7 +423,7 @@ def test_terminated_between_two_daemons(daemon, tmp_path):
     fail.write_text("5")
     daemon.send(signal.SIGKILL)
     wait_until(lambda: "4 crashes" in title(monitor), what="failures")
-    os.kill(monitor, signal.SIGTERM)
+    kill(monitor, signal.SIGTERM)
     daemon.wait_end()
 
 
@@ -417,21 +431,20 @@ def test_monitor_killed(daemon):
     """The guard goes on in its place; the daemon does not notice."""
     daemon.start("--monitor")
     pid, monitor, guard = daemon.pid(), daemon.monitor(), daemon.guard()
-    assert title(guard) == f"d: guarding monitor pid {monitor}"
-    os.kill(monitor, signal.SIGKILL)
-    wait_until(lambda: title(guard) == f"d: monitoring pid {pid} (healthy)")
+    wait_title(guard, f"d: guarding monitor pid {monitor}")
+    kill(monitor)
+    wait_title(guard, f"d: monitoring pid {pid} (healthy)")
     assert daemon.ask_pid() == pid and daemon.monitor() == guard
     assert daemon.call("monitored") == "yes"
     daemon.send(signal.SIGKILL)
     new = daemon.wait_restart(pid)
     # There are two again: who was alone is the guard now.
     assert daemon.guard() == guard
-    assert title(daemon.monitor()) == (
-        f"d: monitoring pid {new} (1 crashes: pid {pid} died, killed "
-        "(Killed))")
-    os.kill(daemon.monitor(), signal.SIGKILL)
+    wait_title(daemon.monitor(), f"d: monitoring pid {new} (1 crashes: pid "
+               f"{pid} died, killed (Killed))")
+    kill(daemon.monitor())
     wait_until(lambda: daemon.monitor() == guard)
-    os.kill(guard, signal.SIGTERM)
+    kill(guard, signal.SIGTERM)
     daemon.wait_end()
 
 
@@ -439,7 +452,7 @@ def test_guard_killed(daemon):
     """The monitor goes on, and has a guard again after a restart."""
     daemon.start("--monitor")
     pid, monitor, guard = daemon.pid(), daemon.monitor(), daemon.guard()
-    os.kill(guard, signal.SIGKILL)
+    kill(guard)
     wait_gone(guard)
     assert daemon.ask_pid() == pid
     daemon.send(signal.SIGKILL)
@@ -453,8 +466,8 @@ def test_both_guardians_killed(daemon):
     daemon.start("--monitor")
     pid, monitor, guard = daemon.pid(), daemon.monitor(), daemon.guard()
     assert daemon.call("monitored") == "yes"
-    os.kill(guard, signal.SIGKILL)
-    os.kill(monitor, signal.SIGKILL)
+    kill(guard)
+    kill(monitor)
     wait_until(lambda: daemon.call("monitored") == "no")
     assert daemon.ask_pid() == pid
     daemon.stop()
@@ -470,7 +483,7 @@ def test_both_guardians_killed_while_it_restarts(daemon, tmp_path):
         pid, monitor = daemon.pid(), daemon.monitor()
         daemon.send(signal.SIGKILL)
         if monitor != guard:
-            os.kill(monitor, signal.SIGKILL)
+            kill(monitor)
         daemon.wait_restart(pid)
     daemon.stop()
     assert daemon.pid() == 0
@@ -506,7 +519,7 @@ def test_monitor_in_the_foreground(daemon):
     daemon.send(signal.SIGKILL)
     assert daemon.wait_restart(pid)
     popen.terminate()
-    assert popen.wait(10) == 0
+    assert popen.wait(SOON_S) == 0
     daemon.wait_end()
 
 
@@ -520,7 +533,7 @@ def test_deadly_signal(daemon, number):
     popen = daemon.foreground()
     assert daemon.leftovers() == [f"d.{popen.pid}.ctl", "d.pid"]
     popen.send_signal(number)
-    assert popen.wait(10) == -number
+    assert popen.wait(SOON_S) == -number
     assert [name for name in daemon.leftovers()
             if not name.startswith("core")] == []
 
@@ -532,7 +545,7 @@ def test_deadly_signal_to_one_that_hangs(daemon):
         wait_until(lambda: Path(f"/proc/{popen.pid}/stat").read_text()
                    .rsplit(")", 1)[1].split()[0] == "R")
         popen.terminate()
-        assert popen.wait(10) == -signal.SIGTERM
+        assert popen.wait(SOON_S) == -signal.SIGTERM
     assert daemon.leftovers() == []
 
 
@@ -542,7 +555,7 @@ def ovsdb_server(folder, *options):
          f"--log-file={folder}/log", "-vconsole:off", *options],
         env=dict(os.environ, OVS_RUNDIR=str(folder), OVS_LOGDIR=str(folder),
                  OVS_DBDIR=str(folder)),
-        capture_output=True, text=True, timeout=20, check=False)
+        capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_as_ovsdb_server(daemon, tmp_path):
@@ -568,16 +581,15 @@ def test_as_ovsdb_server(daemon, tmp_path):
             "--monitor", status=1).returncode
         assert f"already running as pid {pid}, aborting" in second.stderr
         old, old_theirs = daemon.pid(), pid
-        os.kill(pid, signal.SIGSEGV)
+        kill(pid, signal.SIGSEGV)
         daemon.send(signal.SIGSEGV)
         daemon.wait_restart(old)
         pid = wait_until(lambda: restarted(folder, old_theirs))
         wait_same_titles(daemon.monitor(), daemon.pid(), old, monitor, pid,
                          old_theirs)
     finally:
-        os.kill(monitor, signal.SIGKILL)
-        os.kill(int((folder / "ovsdb-server.pid").read_text()),
-                signal.SIGKILL)
+        kill(monitor)
+        kill(int((folder / "ovsdb-server.pid").read_text()))
     daemon.stop()
 
 
@@ -604,8 +616,10 @@ def anonymous(text, pid, old):
 
 
 def wait_same_titles(monitor, pid, old, their_monitor, their_pid, their_old):
-    """Waits for the original, which writes its title after the start."""
-    ours = anonymous(title(monitor), pid, old)
-    assert ours.startswith("d: monitoring pid N (")
+    """Waits for both, which write their title after a start."""
+    def look():
+        text = anonymous(title(monitor), pid, old)
+        return text if text.startswith("d: monitoring pid N (") else None
+    ours = wait_until(look, what="our title")
     wait_until(lambda: anonymous(title(their_monitor), their_pid,
                                  their_old) == ours, what=ours)

@@ -10,10 +10,9 @@ import pytest
 
 from lib import paths
 from lib.load import Load
-from lib.process import is_running, wait_until
+from lib.process import SOON_S, gated, is_running, wait_until
 
 N_KILLS = 20
-SLOW = ["sh", "-c", 'sleep 0.3; exec "$@"', "sh", *paths.EXAMPLES["c"]]
 
 
 def web(port, workers=2, **more):
@@ -35,7 +34,7 @@ def kill_master(made, same_workers=True):
         pids = [w["pid"] for s in now["services"] for w in s["workers"]]
         return (now["master"]["pid"] != pid
                 and (pids == before or not same_workers))
-    made.wait_for_status(is_right, 10)
+    made.wait_for_status(is_right)
     return (time.monotonic() - killed) * 1000
 
 
@@ -59,7 +58,8 @@ def test_master_killed_under_load(reeve, port, reuseport):
     times.sort()
     print(f"\nmaster killed {N_KILLS} times: status right after median "
           f"{times[len(times) // 2]:.1f} ms, max {times[-1]:.1f} ms")
-    assert times[-1] < 2000
+    # No measurement: one that waits for a timer would do so each time.
+    assert times[len(times) // 2] < 2000
     # Everything still works.
     assert made.cli("reload").returncode == 0
     assert not set(made.pids()) & set(pids)
@@ -90,7 +90,7 @@ def test_adopted_worker_exit_status_is_known(reeve):
     kill_master(made)
     made.kill(made.pids()[0], signal.SIGUSR1)
     made.wait_output("exited with status 7")
-    assert "going" in made.output()  # Its output still arrives.
+    made.wait_output("going")  # Its output still arrives.
     made.wait_ready()
 
 
@@ -188,8 +188,8 @@ def test_pause_survives(reeve, port):
 @pytest.mark.parametrize("ready", ["notify", "alive", "exec test -e {gate}"])
 def test_master_killed_while_workers_start(reeve, port, tmp_path, ready):
     gate = tmp_path / "gate"
-    made = reeve(web(port, 2, command=SLOW, ready_after="700ms",
-                     ready=ready.format(gate=gate)))
+    made = reeve(web(port, 2, command=gated(gate, paths.EXAMPLES["c"]),
+                     ready_after="3s", ready=ready.format(gate=gate)))
     made.start(ready=False)
     now = made.wait_for_status(
         lambda now: len(now["services"][0]["workers"]) == 2
@@ -198,7 +198,7 @@ def test_master_killed_while_workers_start(reeve, port, tmp_path, ready):
     assert {w["state"] for w in now["services"][0]["workers"]} == {"starting"}
     kill_master(made)
     gate.touch()
-    made.wait_ready(10)
+    made.wait_ready()
     # It was in time, so nobody was started anew.
     assert made.pids() == pids
     assert made.stop() == 0
@@ -224,7 +224,7 @@ def test_master_killed_while_probed_workers_start(reeve, port, tmp_path):
                          and now["services"][0]["workers"][0]["pid"])
     pid = made.workers()[0]["pid"]
     kill_master(made)
-    made.wait_ready(10)
+    made.wait_ready()
     assert made.pids() == [pid]
     assert made.stop() == 0
 
@@ -238,6 +238,34 @@ def is_consistent(now):
                     for w in workers))
 
 
+class Slow:
+    """A client whose connection keeps a draining worker, until `end`."""
+
+    # Of a worker that has such a client.
+    ENVIRONMENT = {"DRAIN_IDLE_MS": "60000"}
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+
+    def __enter__(self):
+        # Answered, so it is a worker's.
+        self.socket.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in self.socket.recv(4096)
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def end(self):
+        """The last request, which must be answered."""
+        self.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n"
+                            b"Connection: close\r\n\r\n")
+        answer = b""
+        while data := self.socket.recv(4096):
+            answer += data
+        assert b"200 OK" in answer
+
+
 # What the status says at the moment of the kill.
 MOMENTS = {
     "starting": lambda s: len(s["workers"]) == 4,
@@ -247,20 +275,24 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_master_killed_during_reload(reeve, port, moment):
+def test_master_killed_during_reload(reeve, port, tmp_path, moment):
     """The service is then rolled back or committed, and nobody is lost."""
-    # Long enough for the kill to come before its end on a busy machine.
-    soak = "1500ms" if moment == "soaking" else "200ms"
-    made = reeve(web(port, 2, command=SLOW, soak=soak,
-                     environment={"VERSION": "1"}))
+    gate = tmp_path / "gate"
+    gate.touch()
+
+    def version(number, **more):
+        return web(port, 2, command=gated(gate, paths.EXAMPLES["c"]),
+                   environment=dict(Slow.ENVIRONMENT, VERSION=number), **more)
+
+    made = reeve(version("1"))
     made.start()
     old = made.pids()
-    made.write_config(web(port, 2, command=SLOW, soak=soak,
-                          environment={"VERSION": "2"}))
-    with socket.create_connection(("127.0.0.1", port), 20) as slow, \
-            Load(port, connections=8, think_ms=5) as load:
-        slow.sendall(b"GET /slow?ms=1000 HTTP/1.1\r\nHost: x\r\n"
-                     b"Connection: close\r\n\r\n")
+    # None of the moments ends before the kill.
+    made.write_config(version(
+        "2", soak="1h" if moment == "soaking" else "0"))
+    if moment == "starting":
+        gate.unlink()
+    with Slow(port) as slow, Load(port, connections=8, think_ms=5) as load:
         with subprocess.Popen(
                 [str(paths.REEVE), "reload", "-t", made.name],
                 env=made.environment, stderr=subprocess.PIPE,
@@ -268,20 +300,19 @@ def test_master_killed_during_reload(reeve, port, moment):
             made.wait_for_status(
                 lambda now: MOMENTS[moment](now["services"][0]))
             kill_master(made, same_workers=False)
-            _, errors = reload.communicate(timeout=20)
+            gate.touch()
+            _, errors = reload.communicate(timeout=60)
         assert reload.returncode == 1, errors
         assert "master" in errors
+        slow.end()
         now = made.wait_for_status(is_consistent)
         generation = now["services"][0]["generation"]
         if generation == 1:
             assert made.pids() == old
-        version = f"VERSION: '{generation}'"
-        assert version in made.cli("dump").stdout.replace('"', "'")
-        answer = b""
-        while data := slow.recv(4096):
-            answer += data
-        assert b"200 OK" in answer
+        assert (f"VERSION: '{generation}'"
+                in made.cli("dump").stdout.replace('"', "'"))
         # And the next reload works.
+        made.write_config(version("3"))
         done = made.cli("reload")
         assert done.returncode == 0, done.stderr
         load.more(20)
@@ -291,22 +322,17 @@ def test_master_killed_during_reload(reeve, port, moment):
 
 
 def test_master_killed_while_stopping(reeve, port):
-    made = reeve(web(port))
+    made = reeve(web(port, environment=Slow.ENVIRONMENT))
     made.start()
-    with socket.create_connection(("127.0.0.1", port), 20) as slow:
-        slow.sendall(b"GET /slow?ms=600 HTTP/1.1\r\nHost: x\r\n"
-                     b"Connection: close\r\n\r\n")
+    with Slow(port) as slow:
         made.kill(made.keeper_pid(), signal.SIGTERM)
         made.wait_for_status(lambda now: now["state"] == "stopping")
         master = made.master_pid()
         made.kill(master)
         made.wait_for_status(lambda now: now["master"]["pid"] != master)
-        answer = b""
-        while data := slow.recv(4096):
-            answer += data
-        assert b"200 OK" in answer
+        slow.end()
     # The next master knows that it was told to stop.
-    assert made.process.wait(10) == 0
+    assert made.process.wait(SOON_S) == 0
 
 
 def test_masters_that_die_young(reeve, port):
@@ -317,7 +343,7 @@ def test_masters_that_die_young(reeve, port):
     for _ in range(10):
         master = made.wait_for_status(lambda now: True)["master"]["pid"]
         os.kill(master, signal.SIGKILL)
-        wait_until(lambda: not is_running(master), 5)
+        wait_until(lambda: not is_running(master))
     made.wait_for_status(lambda now: now["master"]["restarts"] == 10)
     assert made.pids() == pids
     assert made.stop() == 0

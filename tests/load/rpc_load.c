@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -242,13 +243,25 @@ struct rate {
     struct scanner scanner;
 };
 
+/* Rests for as long as one thinks, unless the server hangs up meanwhile. */
+static void
+think(const struct rate *rate)
+{
+    struct pollfd hung_up = {rate->fd, POLLRDHUP, 0};
+    struct timespec time = {rate->think_us / 1000000,
+                            rate->think_us % 1000000 * 1000};
+    if (ppoll(&hung_up, 1, &time, NULL)) {
+        die("the server hung up");
+    }
+}
+
 static void
 send_requests(struct rate *rate)
 {
     char text[4096];
     size_t length = 0;
     if (rate->think_us) {
-        usleep((useconds_t)rate->think_us);
+        think(rate);
     }
     while (rate->sent - rate->replied < rate->depth
            && length + 256 < sizeof text) {

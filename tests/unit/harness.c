@@ -19,20 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#  define SANITIZED 1
-#elif defined(__has_feature)
-#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#    define SANITIZED 1
-#  endif
-#endif
-#ifndef SANITIZED
-#  define SANITIZED 0
-#endif
-
 enum {
-    TIMEOUT_SECONDS = SANITIZED ? 60 : 30,
-    N_FDS = 1024, /* Higher descriptors are counted, but not named. */
+    TIMEOUT_SECONDS = 120, /* Only what hangs takes as long. */
+    N_FDS = 1024,          /* Higher descriptors are counted, but not named. */
 };
 
 struct holdings {

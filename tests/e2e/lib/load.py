@@ -15,12 +15,12 @@ import subprocess
 import time
 
 from . import paths
-from .process import wait_until
+from .process import SOON_S, wait_until
 
 
 class Load:
     def __init__(self, port, connections=16, keep_alive=False, think_ms=0,
-                 path="/", timeout_ms=5000, expect=None, host="127.0.0.1",
+                 path="/", timeout_ms=15000, expect=None, host="127.0.0.1",
                  wait=True):
         self.command = [str(paths.LOAD), "--port", str(port), "--host", host,
                         "--connections", str(connections), "--path", path,
@@ -30,7 +30,7 @@ class Load:
             self.command.append("--keep-alive")
         if expect is not None:
             self.command += ["--expect", expect]
-        self.timeout = timeout_ms / 1000 + 10
+        self.timeout = timeout_ms / 1000 + SOON_S
         self.wait = wait
         self.result = None
         self.process = None
@@ -85,14 +85,14 @@ class Load:
         assert line is not None, "the load client ended early"
         return line
 
-    def wait_for(self, predicate, timeout=20):
+    def wait_for(self, predicate, timeout=SOON_S):
         """Waits until `predicate(snapshot)` is true; returns the snapshot."""
         def look():
             now = self.snapshot()
             return now if predicate(now) else None
         return wait_until(look, timeout, "load", self.process)
 
-    def more(self, n=100, timeout=20):
+    def more(self, n=100, timeout=SOON_S):
         """Waits until `n` more requests have been answered."""
         target = self.snapshot()["ok"] + n
         return self.wait_for(lambda now: now["ok"] >= target, timeout)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from . import paths
+from .process import SOON_S
 
 REEVE_TEST = paths.BUILD / "tests" / "programs" / "reeve-test"
 PYTHON = "/usr/bin/python3"
@@ -58,7 +59,7 @@ class Lines:
         self.process.stdin.write("".join(line + "\n" for line in lines))
         self.process.stdin.flush()
 
-    def expect(self, pattern, timeout=20, in_order=False):
+    def expect(self, pattern, timeout=SOON_S, in_order=False):
         """Takes the first line that fits, of those not taken yet, and gives
         its match; with `in_order` those before it are taken too."""
         expression = re.compile(pattern)
@@ -81,12 +82,12 @@ class Lines:
         if self.process.poll() is None:
             try:
                 self.process.stdin.close()
-                self.process.wait(10)
+                self.process.wait(SOON_S)
             except (BrokenPipeError, subprocess.TimeoutExpired):
                 self.process.kill()
-        self.thread.join(10)
+        self.thread.join(SOON_S)
         self.process.stdout.close()
-        return self.process.wait(10)
+        return self.process.wait(SOON_S)
 
     def __enter__(self):
         return self
@@ -173,12 +174,12 @@ class Database:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(SOON_S)
 
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(SOON_S)
 
     def __enter__(self):
         return self.start()

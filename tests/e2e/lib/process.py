@@ -1,15 +1,21 @@
 """Processes, ports and waiting."""
 import os
 import select
+import signal
 import socket
 import time
 
+# How long what happens soon may take, on a machine that is very busy.  It is
+# waited for in vain only by a test that fails.
+SOON_S = 30
 
-def wait_until(predicate, timeout=10, what="", process=None):
+
+def wait_until(predicate, timeout=SOON_S, what="", process=None):
     """Waits until `predicate()` is true, and returns what it returned.
 
     This is the one place that asks again and again; everything else waits
-    for an event.  If `process` (a Popen) ends meanwhile, it fails at once.
+    for an event.  If `process` (a Popen) ends meanwhile, it fails at once,
+    unless the predicate is true then.
     """
     end = time.monotonic() + timeout
     poll = select.poll()
@@ -20,10 +26,13 @@ def wait_until(predicate, timeout=10, what="", process=None):
         descriptor = -1
     try:
         while True:
+            # Looked at before the predicate: what a process does last may
+            # be what is waited for.
+            has_ended = process is not None and process.poll() is not None
             value = predicate()
             if value:
                 return value
-            if process is not None and process.poll() is not None:
+            if has_ended:
                 raise AssertionError(
                     f"{what or predicate}: the process ended with "
                     f"{process.returncode}")
@@ -59,7 +68,18 @@ def free_port(kind=socket.SOCK_STREAM):
 free_port.given = set()
 
 
-def wait_gone(pid, timeout=10):
+def is_listening(path):
+    """Whether somebody takes connections at a socket: its file is there a
+    moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
+def wait_gone(pid, timeout=SOON_S):
     """Waits until the process `pid` has ended (a zombie has)."""
     try:
         descriptor = os.pidfd_open(pid)
@@ -90,6 +110,33 @@ def is_running(pid):
     return fields is not None and not fields["State"].startswith(("Z", "X"))
 
 
+def wait_stopped(pid):
+    """Waits until a process that was sent SIGSTOP does nothing any more."""
+    def look():
+        fields = status_fields(pid)
+        assert fields is not None, f"process {pid} has ended"
+        return fields["State"].startswith(("T", "Z", "X"))
+    wait_until(look, what=f"process {pid} to stop")
+
+
+def wait_program(pid, name):
+    """Waits until the process executes the program of that name: right after
+    its start it is still what started it."""
+    def look():
+        try:
+            return os.readlink(f"/proc/{pid}/exe").endswith("/" + name)
+        except FileNotFoundError:
+            return False
+    wait_until(look, what=f"process {pid} to be {name}")
+
+
+def gated(gate, command):
+    """A command that becomes `command` when the file `gate` is there: a start
+    that takes until the test has seen enough."""
+    return ["sh", "-c", 'while ! [ -e "$0" ]; do sleep 0.01; done; exec "$@"',
+            str(gate), *command]
+
+
 def children(pid):
     """The pids of the children of a process."""
     try:
@@ -100,20 +147,60 @@ def children(pid):
         return []
 
 
+def read_of(pid, name):
+    """The bytes of /proc/PID/NAME; none if there are none to be had."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+
+
+def is_marked(pid, marker):
+    """Whether `marker` is in the environment of a process; False when it has
+    ended.
+
+    In the middle of an execve(2) a process has memory, but no environment to
+    be seen: so who has none is looked at again.
+    """
+    looks = []
+
+    def look():
+        looks.append(read_of(pid, "environ").split(b"\0"))
+        return (looks[-1] != [b""] or len(looks) == 3 or not is_running(pid)
+                or "VmSize" not in (status_fields(pid) or {}))
+    wait_until(look)
+    return marker.encode() in looks[-1]
+
+
 def marked(marker):
     """{pid: command line} of all processes with `marker` in their
     environment."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                if marker.encode() not in file.read().split(b"\0"):
-                    continue
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                found[int(entry)] = file.read().replace(
-                    b"\0", b" ").decode(errors="replace").strip()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            pass
-    return found
+    return {int(entry): read_of(entry, "cmdline").replace(
+                b"\0", b" ").decode(errors="replace").strip()
+            for entry in os.listdir("/proc")
+            if entry.isdigit() and is_marked(int(entry), marker)}
+
+
+def send_signal(pid, number, marker, missing_ok=False):
+    """Sends a signal to the process `pid` if it has `marker`: to that very
+    one, also if it ends meanwhile and another gets its number.  With
+    `missing_ok` it may have ended before."""
+    complaint = f"process {pid} has ended"
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        assert missing_ok, complaint
+        return
+    try:
+        # What is read while it executes another program may be cut short.
+        is_ours = any(is_marked(pid, marker) for _ in range(5))
+        if is_ours:
+            signal.pidfd_send_signal(descriptor, number)
+        elif is_running(pid):
+            complaint = f"{pid} is not ours"
+    except ProcessLookupError:
+        is_ours = False
+    finally:
+        os.close(descriptor)
+    assert is_ours or missing_ok, complaint

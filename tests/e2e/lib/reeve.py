@@ -18,10 +18,14 @@ from pathlib import Path
 
 from . import paths
 from .control import Control
-from .process import is_running, marked, wait_gone, wait_until
+from .process import (SOON_S, marked, send_signal, wait_gone, wait_stopped,
+                      wait_until)
 
 
 class Reeve:
+    # How long the last processes may take to go once the keeper has ended.
+    LEAVE_S = 10
+
     def __init__(self, folder, config=None, name="test", environment=None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -39,6 +43,7 @@ class Reeve:
             self.environment.pop(inherited, None)
         self.environment.update(environment or {})
         self.process = None
+        self.killed = set()
         self.config = None
         if config is not None:
             self.write_config(config)
@@ -58,7 +63,7 @@ class Reeve:
                                                                  indent=2)
         self.config_path.write_text(text, encoding="utf-8")
 
-    def start(self, *arguments, ready=True, timeout=30):
+    def start(self, *arguments, ready=True, timeout=SOON_S):
         """Runs it in the foreground: `reeve run -c FILE`, or `reeve` with
         `arguments`.  Waits until every worker is ready unless told not to."""
         arguments = arguments or ("run", "-c", str(self.config_path))
@@ -72,7 +77,7 @@ class Reeve:
             self.wait_ready(timeout)
         return self
 
-    def stop(self, timeout=30):
+    def stop(self, timeout=SOON_S):
         """`reeve stop`, until the process started here has ended; its exit
         status, or None if it was started as a daemon."""
         self.cli("stop", check=True, timeout=timeout)
@@ -85,13 +90,13 @@ class Reeve:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(SOON_S)
             except subprocess.TimeoutExpired:
                 complaints.append("the keeper did not end on SIGTERM")
         elif self.process is None and marked(self.marker):
-            self.cli("stop", timeout=30)
+            self.cli("stop", timeout=SOON_S)
         try:
-            wait_until(lambda: not marked(self.marker), 2)
+            wait_until(lambda: not marked(self.marker), self.LEAVE_S)
         except AssertionError:
             complaints.append(f"left behind: {marked(self.marker)}")
         for _ in range(5):  # What one of them starts while it is killed.
@@ -101,7 +106,7 @@ class Reeve:
             for pid in left:
                 wait_gone(pid)
         if self.process is not None:
-            self.process.wait(10)
+            self.process.wait(SOON_S)
         assert not (check and complaints), complaints
 
     # Asking.
@@ -185,18 +190,33 @@ class Reeve:
 
         The one started here has ended when this returns, if it is killed:
         who waits for the others then must not take its end for a failure.
+        One that is stopped does nothing any more.
         """
-        if missing_ok and not is_running(pid):
-            return
-        assert pid in marked(self.marker), f"{pid} is not ours"
-        os.kill(pid, number)
+        send_signal(pid, number, self.marker, missing_ok)
+        if number == signal.SIGKILL:
+            self.killed.add(pid)
+        if number == signal.SIGSTOP:
+            wait_stopped(pid)
         if number == signal.SIGKILL and self.process \
                 and pid == self.process.pid:
-            self.process.wait(10)
+            self.process.wait(SOON_S)
+
+    def kill_both(self):
+        """Kills keeper and master, neither of which can do anything about
+        the other; the workers go on."""
+        status = self.status()
+        keeper, master = status["keeper"]["pid"], status["master"]["pid"]
+        # It is the keeper that is stopped, and dies last: a stopped master
+        # whose keeper dies is an orphan, which the kernel continues.
+        self.kill(keeper, signal.SIGSTOP)
+        self.kill(master)
+        wait_gone(master)
+        self.kill(keeper)
+        wait_gone(keeper)
 
     # Waiting.
 
-    def wait_for_status(self, predicate, timeout=30, what="status"):
+    def wait_for_status(self, predicate, timeout=SOON_S, what="status"):
         """Waits until `predicate(status)` is true; returns the status."""
         def look():
             now = self.status()
@@ -208,15 +228,23 @@ class Reeve:
         process = self.process
         return process if process and process.poll() is None else None
 
-    def wait_ready(self, timeout=30):
-        """Waits until each service has as many workers as it wants, all
-        ready and of its newest generation."""
+    def wait_ready(self, timeout=SOON_S, n=None):
+        """Waits until each service has as many workers as it wants (or the
+        first one `n`), all ready, and none that `kill` has killed: of these
+        the master may not know yet."""
         wanted = {}
         if isinstance(self.config, dict):
             wanted = {name: service.get("workers", 1) for name, service
                       in self.config["services"].items()}
 
+        if n is not None:
+            wanted[next(iter(wanted))] = n
+
         def is_ready(now):
+            self.killed &= {w["pid"] for service in now["services"]
+                            for w in service["workers"]}
+            if self.killed:
+                return False
             for service in now["services"]:
                 workers = service["workers"]
                 want = wanted.get(service["name"], len(workers) or 1)
@@ -227,7 +255,7 @@ class Reeve:
             return True
         return self.wait_for_status(is_ready, timeout, "ready")
 
-    def wait_output(self, text, timeout=10):
+    def wait_output(self, text, timeout=SOON_S):
         """Waits until it has printed `text`."""
         return wait_until(lambda: text in self.output(), timeout,
                           f"output {text!r}", self._alive())

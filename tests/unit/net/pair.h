@@ -11,7 +11,7 @@
 #include "harness.h"
 #include "reeve/stream.h"
 
-enum { PAIR_WAIT_MS = 10000 };
+enum { PAIR_WAIT_MS = 30000 };
 
 struct pair {
     struct rv_pstream *listener;

@@ -16,38 +16,15 @@
 #include "reeve/unixctl_client.h"
 #include "reeve/unixctl.h"
 
+/* Waited for in vain only by a test that fails. */
+enum { WAIT_MS = 20000 };
+
 /* A server in a child process. */
 struct fixture {
     char folder[64];
     char path[128];
     pid_t child;
 };
-
-struct delayed {
-    struct rv_timer timer;
-    struct rv_unixctl_call *call;
-};
-
-static void
-on_timer(struct rv_timer *timer)
-{
-    struct delayed *delayed = timer->context;
-    rv_unixctl_reply(delayed->call, "late");
-    free(delayed);
-}
-
-static void
-on_wait(struct rv_unixctl_call *call, void *loop)
-{
-    struct delayed *delayed = calloc(1, sizeof *delayed);
-    delayed->call = call;
-    rv_timer_init(&delayed->timer, on_timer, delayed);
-    int64_t when_ms =
-        rv_loop_now(loop) + strtol(rv_unixctl_call_arg(call, 0), NULL, 10);
-    if (rv_timer_start(loop, &delayed->timer, when_ms)) {
-        _exit(5);
-    }
-}
 
 static void
 on_echo(struct rv_unixctl_call *call, void *context RV_UNUSED)
@@ -91,7 +68,6 @@ run_server(int listen_fd)
     struct rv_unixctl_server server;
     struct rv_unixctl_limits limits = RV_UNIXCTL_LIMITS;
     if (rv_loop_init(&loop) || rv_unixctl_server_init(&server)
-        || rv_unixctl_register(&server, "wait", "MS", 1, 1, on_wait, &loop)
         || rv_unixctl_register(&server, "echo1", "TEXT", 1, 1, on_echo, NULL)
         || rv_unixctl_register(&server, "long", "", 0, 0, on_long, NULL)
         || rv_unixctl_register(&server, "vanish", "", 0, 0, on_vanish, NULL)
@@ -135,11 +111,21 @@ finish(struct fixture *f)
     rmdir(f->folder);
 }
 
+/* Until SIGCONT it answers nothing. */
+static void
+pause_server(const struct fixture *f)
+{
+    int status;
+    ck_assert_int_eq(kill(f->child, SIGSTOP), 0);
+    ck_assert_int_eq(waitpid(f->child, &status, WUNTRACED), f->child);
+    ck_assert(WIFSTOPPED(status));
+}
+
 static void
 open_client(struct fixture *f, struct rv_unixctl_client *client)
 {
     struct rv_error error;
-    int rc = rv_unixctl_client_open_block(client, f->path, 5000, &error);
+    int rc = rv_unixctl_client_open_block(client, f->path, WAIT_MS, &error);
     ck_assert_msg(!rc, "%s", error.text);
 }
 
@@ -162,16 +148,16 @@ START_TEST(calls_and_results)
     struct rv_unixctl_client client;
     struct rv_unixctl_result result;
     open_client(&f, &client);
-    ck_assert_int_eq(call(&client, "echo1", "h\xc3\xa9", 5000, &result), 0);
+    ck_assert_int_eq(call(&client, "echo1", "h\xc3\xa9", WAIT_MS, &result), 0);
     ck_assert(!result.is_error);
     ck_assert_str_eq(result.text, "h\xc3\xa9\n");
     rv_unixctl_result_deinit(&result);
-    ck_assert_int_eq(call(&client, "nope", NULL, 5000, &result), 0);
+    ck_assert_int_eq(call(&client, "nope", NULL, WAIT_MS, &result), 0);
     ck_assert(result.is_error);
     ck_assert_ptr_nonnull(strstr(result.text, "is not a valid command"));
     rv_unixctl_result_deinit(&result);
     ck_assert_int_eq(
-        call(&client, "set-options", "--format=json", 5000, &result), 0);
+        call(&client, "set-options", "--format=json", WAIT_MS, &result), 0);
     ck_assert_ptr_nonnull(result.json);
     ck_assert_ptr_null(result.text);
     rv_unixctl_result_deinit(&result);
@@ -204,15 +190,19 @@ START_TEST(timed_out_and_waited_on)
     struct rv_unixctl_client client;
     struct rv_unixctl_result result;
     open_client(&f, &client);
-    ck_assert_int_eq(call(&client, "wait", "300", 30, &result), -ETIMEDOUT);
+    pause_server(&f);
+    ck_assert_int_eq(call(&client, "echo1", "late", 30, &result), -ETIMEDOUT);
+    kill(f.child, SIGCONT);
     struct rv_error error;
     ck_assert_int_eq(
-        rv_unixctl_client_wait_block(&client, 5000, &result, &error), 0);
+        rv_unixctl_client_wait_block(&client, WAIT_MS, &result, &error), 0);
     ck_assert_str_eq(result.text, "late\n");
     rv_unixctl_result_deinit(&result);
     /* The answer to a request given up is not taken for the next one's. */
-    ck_assert_int_eq(call(&client, "wait", "100", 10, &result), -ETIMEDOUT);
-    ck_assert_int_eq(call(&client, "echo1", "next", 5000, &result), 0);
+    pause_server(&f);
+    ck_assert_int_eq(call(&client, "echo1", "old", 10, &result), -ETIMEDOUT);
+    kill(f.child, SIGCONT);
+    ck_assert_int_eq(call(&client, "echo1", "next", WAIT_MS, &result), 0);
     ck_assert_str_eq(result.text, "next\n");
     rv_unixctl_result_deinit(&result);
     rv_unixctl_client_close(&client);
@@ -228,16 +218,18 @@ START_TEST(two_steps)
     struct rv_unixctl_result result;
     struct rv_error error;
     open_client(&f, &client);
-    const char *arg = "100";
-    ck_assert_int_eq(
-        rv_unixctl_client_send_block(&client, "wait", 1, &arg, 1000, &error),
-        0);
+    const char *arg = "late";
+    pause_server(&f);
+    ck_assert_int_eq(rv_unixctl_client_send_block(&client, "echo1", 1, &arg,
+                                                  WAIT_MS, &error),
+                     0);
     ck_assert_int_eq(rv_unixctl_client_receive(&client, &result, &error),
                      -EAGAIN);
+    kill(f.child, SIGCONT);
     int rc;
     do {
         struct pollfd pollfd = {.fd = client.fd, .events = POLLIN};
-        ck_assert_int_eq(poll(&pollfd, 1, 5000), 1);
+        ck_assert_int_eq(poll(&pollfd, 1, WAIT_MS), 1);
         rc = rv_unixctl_client_receive(&client, &result, &error);
     } while (rc == -EAGAIN);
     ck_assert_int_eq(rc, 0);
@@ -255,9 +247,10 @@ START_TEST(server_that_vanishes)
     struct rv_unixctl_client client;
     struct rv_unixctl_result result;
     open_client(&f, &client);
-    ck_assert_int_eq(call(&client, "vanish", NULL, 5000, &result),
+    ck_assert_int_eq(call(&client, "vanish", NULL, WAIT_MS, &result),
                      -ECONNRESET);
-    ck_assert_int_eq(call(&client, "echo1", "a", 5000, &result), -ECONNRESET);
+    ck_assert_int_eq(call(&client, "echo1", "a", WAIT_MS, &result),
+                     -ECONNRESET);
     rv_unixctl_client_close(&client);
     finish(&f);
 }
@@ -270,11 +263,12 @@ START_TEST(cannot_connect)
     struct rv_unixctl_client client;
     struct rv_error error;
     ck_assert_int_eq(
-        rv_unixctl_client_open_block(&client, f.path, 100, &error), -ENOENT);
+        rv_unixctl_client_open_block(&client, f.path, WAIT_MS, &error),
+        -ENOENT);
     ck_assert_ptr_nonnull(strstr(error.text, f.path));
     close(listen_at(f.path));
     ck_assert_int_eq(
-        rv_unixctl_client_open_block(&client, f.path, 100, &error),
+        rv_unixctl_client_open_block(&client, f.path, WAIT_MS, &error),
         -ECONNREFUSED);
     finish(&f);
 }
@@ -361,7 +355,7 @@ START_TEST(paths_of_any_length)
     ck_assert_int_eq(rename(f.path, path), 0);
     struct rv_unixctl_client client;
     struct rv_error error;
-    int rc = rv_unixctl_client_open_block(&client, path, 100, &error);
+    int rc = rv_unixctl_client_open_block(&client, path, WAIT_MS, &error);
     ck_assert_msg(!rc, "%s", error.text);
     rv_unixctl_client_close(&client);
     close(listen_fd);

@@ -91,7 +91,7 @@ check_serves(struct fixture *f, const char *path)
 {
     struct rv_unixctl_client client;
     ck_assert_int_eq(
-        rv_unixctl_client_open_block(&client, path, 1000, &f->error), 0);
+        rv_unixctl_client_open_block(&client, path, 20000, &f->error), 0);
     check_version(f, client.fd);
     client.fd = -1;
     rv_unixctl_client_close(&client);
