@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -327,6 +328,17 @@ compare_numbers(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
+/* Whether an instruction is one of the kernel's functions in user space.  They
+ * begin anew when the time moves on while they read it, so another run may
+ * come there less often; and of the zone they know nothing. */
+static bool
+is_of_kernel(uint64_t place)
+{
+    enum { VDSO_BYTES = 2 * 4096 };
+    uint64_t begin = getauxval(AT_SYSINFO_EHDR);
+    return begin && place - begin < VDSO_BYTES;
+}
+
 /* Numbers the hits of each place, and keeps the first ones and the last. */
 static void
 choose_points(struct script *script, const struct options *options)
@@ -339,7 +351,8 @@ choose_points(struct script *script, const struct options *options)
         bool is_last =
             i + 1 == script->n || points[i + 1].place != points[i].place;
         points[i].hit = ++hit;
-        if (hit <= options->hits || is_last) {
+        if ((hit <= options->hits || is_last)
+            && !is_of_kernel(points[i].place)) {
             points[n_kept++] = points[i];
         }
         hit = is_last ? 0 : hit;
