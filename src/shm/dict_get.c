@@ -89,19 +89,17 @@ find_entry(const struct rv_dict *dict, struct rv__bucket *bucket,
     return __builtin_expect(is_it, 1) ? entry : NULL;
 }
 
-/* The value of the entry goes to 'value', and its bytes to 'buffer', before
+/* What the entry holds goes to 'content', and its bytes to 'buffer', before
  * it is known that it counts.  False: look closer. */
 static RV_INLINE bool
 copy_content(const struct glance *glance, size_t key_length, void *buffer,
              size_t size, struct rv__content *content)
 {
     struct rv__entry *entry = glance->entry;
-    content->type = __atomic_load_n(&entry->type, __ATOMIC_RELAXED);
-    content->flags = __atomic_load_n(&entry->flags, __ATOMIC_RELAXED);
-    content->expires_ms =
-        __atomic_load_n(&entry->expires_ms, __ATOMIC_RELAXED);
-    content->number = 0;
-    content->length = 0;
+    *content = (struct rv__content){
+        .type = __atomic_load_n(&entry->type, __ATOMIC_RELAXED),
+        .flags = __atomic_load_n(&entry->flags, __ATOMIC_RELAXED),
+        .expires_ms = __atomic_load_n(&entry->expires_ms, __ATOMIC_RELAXED)};
     if (content->type != RV_DICT_BYTES) {
         content->number = __atomic_load_n(&entry->number, __ATOMIC_RELAXED);
         return content->type <= RV_DICT_BOOLEAN;
