@@ -213,17 +213,20 @@ def test_signals_reach_ours_and_no_others(tmp_path):
     command = 'exec sh -c "$0" "$0"'
     process = subprocess.Popen(["sh", "-c", command, command],
                                env=made.environment)
-    for _ in range(500):
-        made.kill(process.pid, 0)
-    with pytest.raises(AssertionError, match="is not ours"):
-        made.kill(os.getpid(), 0)
-    made.kill(process.pid, signal.SIGSTOP)
-    made.kill(process.pid)
-    wait_gone(process.pid)  # It stays a zombie.
-    with pytest.raises(AssertionError, match="has ended"):
+    try:
+        for _ in range(500):
+            made.kill(process.pid, 0)
+        with pytest.raises(AssertionError, match="is not ours"):
+            made.kill(os.getpid(), 0)
+        made.kill(process.pid, signal.SIGSTOP)
         made.kill(process.pid)
-    made.kill(process.pid, missing_ok=True)
-    process.wait()
+        wait_gone(process.pid)  # It stays a zombie.
+        with pytest.raises(AssertionError, match="has ended"):
+            made.kill(process.pid)
+        made.kill(process.pid, missing_ok=True)
+    finally:
+        process.kill()
+        process.wait()
     made.close()
 
 

@@ -148,12 +148,15 @@ def children(pid):
 
 
 def read_of(pid, name):
-    """The bytes of /proc/PID/NAME; none if there are none to be had."""
+    """The bytes of /proc/PID/NAME; none if the process has ended, and None if
+    they are nobody's business."""
     try:
         with open(f"/proc/{pid}/{name}", "rb") as file:
             return file.read()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except (FileNotFoundError, ProcessLookupError):
         return b""
+    except PermissionError:
+        return None
 
 
 def is_marked(pid, marker):
@@ -161,22 +164,33 @@ def is_marked(pid, marker):
     ended.
 
     In the middle of an execve(2) a process has memory, but no environment to
-    be seen: so who has none is looked at again.
+    be seen: so who has none is looked at again, and then never more, unless
+    it becomes another program.
     """
     looks = []
+    try:
+        identity = pid, os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return False  # It has ended, or is the kernel's, or a stranger's.
+    if identity in is_marked.without:
+        return False
 
     def look():
-        looks.append(read_of(pid, "environ").split(b"\0"))
-        return (looks[-1] != [b""] or len(looks) == 3 or not is_running(pid)
-                or "VmSize" not in (status_fields(pid) or {}))
+        looks.append(read_of(pid, "environ"))
+        return looks[-1] != b"" or len(looks) == 20 or not is_running(pid)
     wait_until(look)
-    return marker.encode() in looks[-1]
+    if len(looks) == 20:
+        is_marked.without.add(identity)
+    return marker.encode() in (looks[-1] or b"").split(b"\0")
+
+
+is_marked.without = set()
 
 
 def marked(marker):
     """{pid: command line} of all processes with `marker` in their
     environment."""
-    return {int(entry): read_of(entry, "cmdline").replace(
+    return {int(entry): (read_of(entry, "cmdline") or b"").replace(
                 b"\0", b" ").decode(errors="replace").strip()
             for entry in os.listdir("/proc")
             if entry.isdigit() and is_marked(int(entry), marker)}
