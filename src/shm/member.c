@@ -195,13 +195,20 @@ rv__member_is_living(struct rv_zone *zone, uint32_t tid)
     return false;
 }
 
+/* Whether nobody has slot 'index', and nobody died in it. */
+static bool
+is_vacant(const struct rv_zone *zone, uint32_t index)
+{
+    const struct rv__life *life = rv__life_of(zone, index);
+    return rv__life_is_of(life, 0) && !rv__life_is_dead(life);
+}
+
 /* Whether a member of another boot has slot 'index', or had it when it died.
- * Slots that nobody has are not looked at: that would cost their memory. */
+ * Vacant slots are not looked at: that would cost their memory. */
 static bool
 is_former(const struct rv_zone *zone, uint32_t index)
 {
-    const struct rv__life *life = rv__life_of(zone, index);
-    if (rv__life_is_of(life, 0) && !rv__life_is_dead(life)) {
+    if (is_vacant(zone, index)) {
         return false;
     }
     uint64_t boot =
@@ -266,7 +273,7 @@ int
 rv__member_heal(struct rv_zone *zone, uint32_t index)
 {
     struct rv__member *member = rv__member_of(zone, index);
-    if (member == zone->member) {
+    if (member == zone->member || is_vacant(zone, index)) {
         return 0;
     }
     int rc = try_life(zone, index);
