@@ -124,7 +124,9 @@ rate(struct state *state)
     state->first = GET;
     state->last = MANY;
     bench_fork(state->shared, state->n, 0, measure, state);
+    fill_keys(state);
     bench_fork(state->shared, 1, 0, fill_numbers, state);
+    shuffle_keys(state);
     state->first = state->last = INCR;
     bench_fork(state->shared, state->n, 0, measure, state);
     for (unsigned int i = 0; i < N_OPERATIONS; i++) {
