@@ -141,6 +141,8 @@ struct rv_zone_options {
  * their thread ids now, in a file that outlived it or came from elsewhere; the
  * first who attaches in a boot sees to that, under an fcntl(2) lock on a byte
  * far behind the end of the file, and others wait for it, at most some 2 s.
+ * Wrong: to hold locks of fcntl(2) of one's own on that file: F_SETLK loses
+ * them when any descriptor of it is closed, as this does.
  * As rv_zone_read_info, and:
  *   -EEXIST          name or tag differ
  *   -EAGAIN          all members' slots are in use by living threads

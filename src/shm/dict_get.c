@@ -5,8 +5,8 @@
  * some 400 instructions hold.  So what nearly every get does is here, in as
  * few as possible: the first fitting reference of the key's own bucket is an
  * entry with the key, which lives, has a plain value, and does not change
- * meanwhile.  What begins or turns out otherwise begins anew in dict_read.c,
- * which says what is to be looked at, and why that is enough. */
+ * meanwhile.  What begins or turns out otherwise begins anew in dict_read.c;
+ * what is to be looked at, and why that is enough, says dict.h. */
 #include "shm/dict.h"
 
 #include <errno.h>
@@ -175,7 +175,7 @@ look(const struct rv_dict *dict, const void *key, size_t key_length,
                                         .bytes = buffer,
                                         .length = content.length};
     } else {
-        struct rv__content copy = content;
+        struct rv__content copy = content; /* Else none is in registers. */
         rv__content_give(&copy, NULL, value);
     }
     return 0;

@@ -8,7 +8,8 @@
  * the one that 'fd' names is often shared by all workers of a service.  Who
  * may not open the file anew, a worker of another user, takes one that belongs
  * to the process instead; the two exclude each other.  It does not exclude
- * threads of that one process, none of which has done its first attach. */
+ * threads of that one process: what they do here twice is the same, and a slot
+ * that one of them took says so before it says whose it is. */
 #include "shm/epoch.h"
 
 #include <errno.h>

@@ -73,6 +73,8 @@ static void
 mark_taken(const struct rv_zone *zone, struct rv__member *member)
 {
     __atomic_store_n(&member->boot, zone->mapping->boot, __ATOMIC_RELAXED);
+    __atomic_store_n(&member->pid_namespace, zone->pid_namespace,
+                     __ATOMIC_RELAXED);
     __atomic_store_n(&member->pid, zone->pid, __ATOMIC_RELAXED);
     __atomic_store_n(&member->tid, zone->tid, __ATOMIC_RELEASE);
     rv__barrier();
@@ -108,12 +110,13 @@ static bool
 bury(struct rv_zone *zone, uint32_t index)
 {
     const struct rv__member *member = rv__member_of(zone, index);
-    uint64_t namespace =
-        __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
-    /* In the order that mark_taken has it the other way round: a process that
-     * a new holder's thread is not of would bury that one alive. */
+    /* In the order that mark_taken has it the other way round: a process, or a
+     * namespace, that a new holder's thread is not of would bury that one
+     * alive. */
     uint32_t tid = __atomic_load_n(&member->tid, __ATOMIC_ACQUIRE);
     uint32_t pid = __atomic_load_n(&member->pid, __ATOMIC_RELAXED);
+    uint64_t namespace =
+        __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
     return namespace && namespace == zone->pid_namespace
            && rv__life_bury(rv__life_of(zone, index), pid, tid);
 }
@@ -129,17 +132,28 @@ try_life(struct rv_zone *zone, uint32_t index)
     return rc;
 }
 
+/* Whether who has slot 'index' is certainly of another pid namespace.  What a
+ * slot says is what its last member left there until the next one has said
+ * who it is. */
+static bool
+is_foreign(const struct rv_zone *zone, uint32_t index)
+{
+    const struct rv__member *member = rv__member_of(zone, index);
+    uint32_t tid = __atomic_load_n(&member->tid, __ATOMIC_ACQUIRE);
+    uint64_t namespace =
+        __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
+    return tid && rv__life_is_of(rv__life_of(zone, index), tid) && namespace
+           && zone->pid_namespace && namespace != zone->pid_namespace;
+}
+
 /* Tries to make slot 'index' that of 'zone'. */
 static int
 take(struct rv_zone *zone, uint32_t index)
 {
-    uint64_t namespace = zone->pid_namespace;
     struct rv__member *member = rv__member_of(zone, index);
     int rc = try_life(zone, index);
     if (rc == -EBUSY) {
-        uint64_t other =
-            __atomic_load_n(&member->pid_namespace, __ATOMIC_RELAXED);
-        return namespace && other && other != namespace ? -EXDEV : -EBUSY;
+        return is_foreign(zone, index) ? -EXDEV : -EBUSY;
     }
     if (rc < 0) {
         return -EBUSY; /* Damaged: nobody can use it. */
@@ -149,7 +163,6 @@ take(struct rv_zone *zone, uint32_t index)
     } else {
         mark_taken(zone, member);
     }
-    __atomic_store_n(&member->pid_namespace, namespace, __ATOMIC_RELAXED);
     __atomic_store_n(&member->n_attached, member->n_attached + 1,
                      __ATOMIC_RELAXED);
     zone->member = member;
@@ -245,11 +258,15 @@ rv__member_end_former(struct rv_zone *zone)
     uint32_t n = zone->mapping->geometry.n_members;
     bool has_former = false;
     for (uint32_t i = 0; i < n; i++) {
+        if (is_vacant(zone, i)) {
+            continue;
+        }
+        /* Before the boot: who takes the slot meanwhile says both. */
+        uint32_t tid =
+            __atomic_load_n(&rv__member_of(zone, i)->tid, __ATOMIC_ACQUIRE);
         if (is_former(zone, i)) {
             has_former = true;
-            rv__life_end(rv__life_of(zone, i),
-                         __atomic_load_n(&rv__member_of(zone, i)->tid,
-                                         __ATOMIC_RELAXED));
+            rv__life_end(rv__life_of(zone, i), tid);
         }
     }
     if (!has_former) {

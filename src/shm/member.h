@@ -8,7 +8,8 @@
 #include "shm/handle.h"
 
 /* Takes a slot for 'zone', whose base, mapping, tid, pid, pid_namespace and
- * robust are set, and sets its member and index.  May wait for the lock that a dead member held.
+ * robust are set, and sets its member and index.  May wait for the lock that a
+ * dead member held.
  * -EAGAIN: none is free; -EXDEV: a living member is of another pid namespace.
  */
 int rv__member_take(struct rv_zone *zone) RV_MUST_CHECK;

@@ -4,7 +4,8 @@
  *
  * First the size, then the holes: whoever is killed in between leaves memory
  * that is in use for nothing, until the next who shrinks, and no hole in what
- * is in use.
+ * is in use; or, if another gave the pages back just then, a size that is too
+ * short for what they hold by now, which growing to the old one mends.
  *
  * Somebody took those pages out of use before (rv_slab_trim_tail), and another
  * may give them back at any time: one who makes the zone bigger, say.  No lock
@@ -71,7 +72,7 @@ check_limit(int fd, uint64_t n, struct rv_error *error)
     if (!map.limit_pages || map.limit_pages > n || map.n_pages > n) {
         return rv_error_set(error, -EBUSY,
                             "the pages that would go are in use, or may come "
-                            "into use: another has resized it meanwhile");
+                            "into use: another resizes it, too");
     }
     return 0;
 }

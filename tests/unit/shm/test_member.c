@@ -254,6 +254,26 @@ START_TEST(a_living_member_of_another_namespace)
 }
 END_TEST
 
+/* It has the slot, and has not said yet who it is: what stands there is of the
+ * last one, which was of another namespace. */
+START_TEST(a_newcomer_is_no_stranger)
+{
+    int fd = make_zone(3, false);
+    struct rv_zone *zone = attach_zone(fd);
+    struct rv__life *life = rv__life_of(zone, 1);
+    rv__member_of(zone, 1)->pid_namespace = zone->pid_namespace + 1;
+    ck_assert_int_eq(rv__life_try(life), 0);
+    struct rv_zone *second = attach_zone(fd);
+    ck_assert_uint_eq(second->index, 2);
+    ck_assert_int_eq(rv_zone_attach(fd, NULL, &(struct rv_zone *){NULL}, NULL),
+                     -EAGAIN);
+    rv__life_release(life);
+    ck_assert_int_eq(rv_zone_detach(&second), 0);
+    ck_assert_int_eq(rv_zone_detach(&zone), 0);
+    rv_fd_close(&fd);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -267,6 +287,7 @@ main(void)
         RV_TEST(a_thread_that_called_exec_is_dead),
         RV_TEST(a_number_that_was_used_again_is_a_living_ones),
         RV_TEST(a_living_member_of_another_namespace),
+        RV_TEST(a_newcomer_is_no_stranger),
     };
     return rv_test_run("member", tests, RV_ARRAY_SIZE(tests));
 }
