@@ -99,6 +99,10 @@ check_service(struct logs *logs, struct rv_unixctl_client *client)
                                      answer_ms(logs), &result, &error)) {
         return rv_cli_fail(RV_EXIT_FAILED, "%s", error.text);
     }
+    if (result.is_error) {
+        rv_unixctl_result_deinit(&result);
+        return rv_cli_fail(RV_EXIT_FAILED, "reeve does not tell its status");
+    }
     rv_buf_init(&names, 1 << 16);
     if (!find_service(result.json, logs->only, &names)) {
         status = rv_cli_fail(RV_EXIT_FAILED,

@@ -137,6 +137,7 @@ struct rv__zone {
     bool is_current;          /* The committed configuration has it. */
     bool is_next;             /* The one that is rolled to has it. */
     bool is_made;             /* So is its file, and not committed yet. */
+    bool is_noted;            /* The store has an entry that says so. */
     bool is_wanted;           /* Scratch, while a configuration is opened. */
 };
 

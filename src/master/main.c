@@ -158,9 +158,10 @@ for_each_zone(struct rv__master *master, rv__stored_callback *callback,
         char name[RV_KEEPER_NAME];
         rv__zone_entry_name(zone, name);
         callback(name, zone->fd, context);
-        if (zone->is_made) {
+        if (zone->is_noted) {
+            /* One of its own: who inherits them closes each for itself. */
             rv__zone_made_name(zone, name);
-            callback(name, zone->fd, context);
+            callback(name, fcntl(zone->fd, F_DUPFD_CLOEXEC, 0), context);
         }
     }
 }

@@ -182,14 +182,13 @@ lock_file(int fd, struct rv_error *error)
 }
 
 /* Takes away what create_file made, unless something else is there by now. */
-static void
+static bool
 remove_file(int fd, const char *path)
 {
     struct stat ours, found;
-    if (!fstat(fd, &ours) && !stat(path, &found) && ours.st_dev == found.st_dev
-        && ours.st_ino == found.st_ino) {
-        unlink(path);
-    }
+    return !fstat(fd, &ours) && !stat(path, &found)
+           && ours.st_dev == found.st_dev && ours.st_ino == found.st_ino
+           && !unlink(path);
 }
 
 static int
@@ -358,12 +357,13 @@ create(struct rv__master *master, const struct rv_conf_zone *wanted,
     if (!rc) {
         char name[RV_KEEPER_NAME];
         (*zonep)->is_made = is_made;
-        rv__zone_entry_name(*zonep, name);
-        rv__master_put(master, name, fd);
-        if (is_made) {
+        (*zonep)->is_noted = is_made;
+        if (is_made) { /* First: whoever dies in between leaves no file. */
             rv__zone_made_name(*zonep, name);
             rv__master_put(master, name, fd);
         }
+        rv__zone_entry_name(*zonep, name);
+        rv__master_put(master, name, fd);
     }
     return rc;
 }
@@ -537,13 +537,16 @@ rv__zones_open(struct rv__master *master, const struct rv_conf *conf,
     return rc;
 }
 
-/* Nobody removes the file of the zone any more. */
+/* The next master need not remove the file of the zone any more. */
 static void
-drop_made(struct rv__master *master, const struct rv__zone *zone)
+drop_note(struct rv__master *master, struct rv__zone *zone)
 {
-    char name[RV_KEEPER_NAME];
-    rv__zone_made_name(zone, name);
-    rv__master_drop(master, name);
+    if (zone->is_noted) {
+        char name[RV_KEEPER_NAME];
+        rv__zone_made_name(zone, name);
+        rv__master_drop(master, name);
+        zone->is_noted = false;
+    }
 }
 
 void
@@ -554,10 +557,7 @@ rv__zones_commit(struct rv__master *master)
         struct rv__zone *zone = RV_CONTAINER_OF(node, struct rv__zone, node);
         zone->is_current = zone->is_next;
         zone->is_next = false;
-        if (zone->is_made && zone->is_current) {
-            zone->is_made = false;
-            drop_made(master, zone);
-        }
+        zone->is_made = zone->is_made && !zone->is_current;
     }
 }
 
@@ -578,6 +578,9 @@ rv__zones_collect(struct rv__master *master)
     RV_LIST_FOR_EACH_SAFE (node, next, &master->zones) {
         struct rv__zone *zone = RV_CONTAINER_OF(node, struct rv__zone, node);
         char name[RV_KEEPER_NAME];
+        if (!zone->is_made && !master->is_state_stale) {
+            drop_note(master, zone); /* The stored state has the zone. */
+        }
         if (zone->is_current || zone->is_next || zone->n_workers) {
             continue;
         }
@@ -586,8 +589,8 @@ rv__zones_collect(struct rv__master *master)
         rv__master_drop(master, name);
         if (zone->is_made) {
             remove_file(zone->fd, zone->file);
-            drop_made(master, zone);
         }
+        drop_note(master, zone);
         destroy(zone);
     }
 }
@@ -629,10 +632,11 @@ rv__zones_bury(const struct rv__master *master, const char *name, int fd)
     ssize_t n = readlink(link, path, sizeof path - 1);
     if (n > 0) {
         path[n] = '\0';
-        rv_log_info("removing %s, which was made for a configuration that "
-                    "never was in force",
-                    path);
-        remove_file(fd, path);
+        if (remove_file(fd, path)) {
+            rv_log_info("removed %s, which was made for a configuration that "
+                        "never was in force",
+                        path);
+        }
     }
 }
 
@@ -764,7 +768,11 @@ rv__zone_resize(struct rv__zone *zone, uint64_t size_bytes, bool is_trimmed,
                             zone->info.name, text);
     }
     if (pages >= zone->info.size_bytes) {
-        return grow(zone, pages, error);
+        int rc = grow(zone, pages, error);
+        if (rc) {
+            rv_error_wrap(error, "zone \"%s\"", zone->info.name);
+        }
+        return rc;
     }
     if (!is_trimmed) {
         return rv_error_set(error, -EBUSY,

@@ -2,6 +2,8 @@
 """
 import subprocess
 
+import pytest
+
 from lib import paths
 from lib.process import wait_until
 
@@ -45,8 +47,9 @@ def test_a_late_shrink_is_refused(reeve, port):
     assert_whole(made, port, 0)
 
 
-def test_a_master_dies_while_it_makes_a_file(reeve, port, tmp_path):
-    """The next one removes what no configuration in force has had."""
+@pytest.mark.parametrize("who", ["master", "keeper"])
+def test_one_dies_while_a_file_is_made(reeve, port, tmp_path, who):
+    """The next master removes what no configuration in force has had."""
     path = tmp_path / "new.zone"
     made = reeve(config(port, workers=1))
     made.start()
@@ -58,16 +61,17 @@ def test_a_master_dies_while_it_makes_a_file(reeve, port, tmp_path):
         made.config["zones"]["new"] = {"size": "1MiB", "file": str(path)}
         service.update(zones=["z", "new"], command=command)
         made.write_config(made.config)
-        master = made.master_pid()
+        before = made.status()
         with subprocess.Popen(
                 [str(paths.REEVE), "reload", "-t", made.name],
                 env=made.environment, cwd=made.folder,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:
             wait_until(path.exists, what="the file")
             made.wait_for_status(lambda now: len(pids(now)) == 2)
-            made.kill(master)
+            made.kill(before[who]["pid"])
             it.wait(30)
-        made.wait_for_status(lambda now: now["master"]["pid"] != master)
+        made.wait_for_status(lambda now: all(
+            now[one]["pid"] != before[one]["pid"] for one in {"master", who}))
 
     def pids(status):
         return [w for s in status["services"] for w in s["workers"]]
@@ -83,6 +87,7 @@ def test_a_master_dies_while_it_makes_a_file(reeve, port, tmp_path):
     made.wait_for_status(lambda now: len(pids(now)) == 1)
     assert path.exists()
     assert numbers(port) == (3, 0)
+    made.cli("stop", check=True)
 
 
 def test_many_at_once(reeve):
