@@ -226,24 +226,6 @@ rv__content_init(struct rv__content *content,
     }
 }
 
-void
-rv__content_give(const struct rv__content *content, const void *buffer,
-                 struct rv_dict_value *value)
-{
-    *value = (struct rv_dict_value){.type = (enum rv_dict_type)content->type,
-                                    .flags = content->flags};
-    if (content->type == RV_DICT_BYTES) {
-        value->bytes = buffer;
-        value->length = content->length;
-    } else if (content->type == RV_DICT_INTEGER) {
-        value->integer = (int64_t)content->number;
-    } else if (content->type == RV_DICT_REAL) {
-        memcpy(&value->real, &content->number, sizeof value->real);
-    } else {
-        value->boolean = content->number != 0;
-    }
-}
-
 /* --------------------------------------------------------------- the whole */
 
 int

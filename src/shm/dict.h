@@ -496,6 +496,31 @@ rv__clear(void *words, size_t n)
 }
 #endif
 
+/* Where a reader found an entry, which counts if it is still there. */
+struct rv__sight {
+    const struct rv__shard *shard;
+    uint64_t table_word;
+    uint64_t *slot;
+    uint64_t ref;
+    uint64_t version;
+};
+
+/* Whether all that was read since the version was, is of one entry, which is
+ * in the dict. */
+static inline bool
+rv__sight_counts(const struct rv__sight *sight, const struct rv__entry *entry)
+{
+    rv__load_fence();
+    uint64_t word = __atomic_load_n(&sight->shard->table, __ATOMIC_RELAXED);
+    uint64_t ref = __atomic_load_n(sight->slot, __ATOMIC_RELAXED);
+    rv__load_fence();
+    uint64_t version = __atomic_load_n(&entry->version, __ATOMIC_RELAXED);
+    return ((word ^ sight->table_word)
+            | ((ref ^ sight->ref) & ~(uint64_t)RV__REF_TOUCHED)
+            | (version ^ sight->version))
+           == 0;
+}
+
 /* -------------------------------------------------------------- operations */
 
 /* One call of a writer. */
@@ -534,8 +559,23 @@ int rv__content_init(struct rv__content *content,
                      const struct rv_dict_value *value);
 
 /* What was found goes to the user; bytes are in his buffer. */
-void rv__content_give(const struct rv__content *content, const void *buffer,
-                      struct rv_dict_value *value);
+static inline void
+rv__content_give(const struct rv__content *content, const void *buffer,
+                 struct rv_dict_value *value)
+{
+    *value = (struct rv_dict_value){.type = (enum rv_dict_type)content->type,
+                                    .flags = content->flags};
+    if (content->type == RV_DICT_BYTES) {
+        value->bytes = buffer;
+        value->length = content->length;
+    } else if (content->type == RV_DICT_INTEGER) {
+        value->integer = (int64_t)content->number;
+    } else if (content->type == RV_DICT_REAL) {
+        memcpy(&value->real, &content->number, sizeof value->real);
+    } else {
+        value->boolean = content->number != 0;
+    }
+}
 
 /* Has what the transaction will touch come from memory meanwhile. */
 void rv__op_prefetch(const struct rv__dict_op *op);

@@ -18,15 +18,10 @@ enum { LOOK_CLOSER = 1 };
 /* One function, or it would take twice as long. */
 #define RV_INLINE inline __attribute__((always_inline))
 
-/* What was read, which counts if it is still there. */
 struct glance {
-    const struct rv__shard *shard;
-    uint64_t table_word;
-    uint64_t *slot;
-    uint64_t ref;
+    struct rv__sight sight;
     struct rv__entry *entry;
-    uint64_t version;
-    uint64_t room; /* Bytes that the entry may have. */
+    uint64_t room; /* Bytes that it may have. */
 };
 
 /* Copies values of the usual sizes without a call. */
@@ -49,9 +44,10 @@ copy_value(char *to, const char *from, size_t n)
 static RV_INLINE struct rv__bucket *
 find_bucket(const struct rv_dict *dict, uint64_t hash, struct glance *glance)
 {
-    glance->shard = &dict->shards[rv__shard_index(dict, hash)];
-    uint64_t word = __atomic_load_n(&glance->shard->table, __ATOMIC_ACQUIRE);
-    glance->table_word = word;
+    glance->sight.shard = &dict->shards[rv__shard_index(dict, hash)];
+    uint64_t word =
+        __atomic_load_n(&glance->sight.shard->table, __ATOMIC_ACQUIRE);
+    glance->sight.table_word = word;
     uint32_t log = (uint32_t)word & 0xffff;
     if (__builtin_expect(log > RV__DICT_LOG_MAX, 0)) {
         return NULL;
@@ -64,29 +60,28 @@ find_bucket(const struct rv_dict *dict, uint64_t hash, struct glance *glance)
     return rv__dict_at(dict, offset);
 }
 
-/* The entry of the first reference in 'slots' of a bucket, if it has the key.
- * Or NULL: look closer. */
-static RV_INLINE struct rv__entry *
+/* Finds the entry of the first reference in 'slots' of a bucket, if it has the
+ * key.  False: look closer. */
+static RV_INLINE bool
 find_entry(const struct rv_dict *dict, struct rv__bucket *bucket,
            uint32_t slots, const void *key, size_t key_length,
            struct glance *glance)
 {
-    glance->slot = &bucket->refs[__builtin_ctz(slots)];
-    glance->ref = __atomic_load_n(glance->slot, __ATOMIC_ACQUIRE);
-    uint64_t offset = rv__ref_offset(glance->ref);
+    glance->sight.slot = &bucket->refs[__builtin_ctz(slots)];
+    glance->sight.ref = __atomic_load_n(glance->sight.slot, __ATOMIC_ACQUIRE);
+    uint64_t offset = rv__ref_offset(glance->sight.ref);
     glance->room = rv__dict_room(dict, offset);
     if (__builtin_expect(glance->room < sizeof(struct rv__entry) + key_length,
                          0)) {
-        return NULL;
+        return false;
     }
     struct rv__entry *entry = rv__dict_at(dict, offset);
     glance->entry = entry;
-    glance->version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
-    bool is_it =
-        rv__ref_fits(glance->ref, glance->version)
-        && __atomic_load_n(&entry->key_length, __ATOMIC_RELAXED) == key_length
-        && rv__equal(key, rv__entry_key(entry), key_length);
-    return __builtin_expect(is_it, 1) ? entry : NULL;
+    glance->sight.version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
+    return rv__ref_fits(glance->sight.ref, glance->sight.version)
+           && __atomic_load_n(&entry->key_length, __ATOMIC_RELAXED)
+                  == key_length
+           && rv__equal(key, rv__entry_key(entry), key_length);
 }
 
 /* What the entry holds goes to 'content', and its bytes to 'buffer', before
@@ -116,22 +111,6 @@ copy_content(const struct glance *glance, size_t key_length, void *buffer,
     return true;
 }
 
-/* Whether all that was read is of one entry, which is in the dict. */
-static RV_INLINE bool
-is_unchanged(const struct glance *glance)
-{
-    rv__load_fence();
-    uint64_t word = __atomic_load_n(&glance->shard->table, __ATOMIC_RELAXED);
-    uint64_t ref = __atomic_load_n(glance->slot, __ATOMIC_RELAXED);
-    rv__load_fence();
-    uint64_t version =
-        __atomic_load_n(&glance->entry->version, __ATOMIC_RELAXED);
-    return ((word ^ glance->table_word)
-            | ((ref ^ glance->ref) & ~(uint64_t)RV__REF_TOUCHED)
-            | (version ^ glance->version))
-           == 0;
-}
-
 /* That a bucket has no reference of this kind, and none went on from it, is
  * all there is to know of a key that is not there. */
 static RV_INLINE int
@@ -141,8 +120,9 @@ miss(const struct rv__bucket *bucket, const struct glance *glance)
         return LOOK_CLOSER;
     }
     rv__load_fence();
-    uint64_t word = __atomic_load_n(&glance->shard->table, __ATOMIC_RELAXED);
-    return word == glance->table_word ? -ENOENT : LOOK_CLOSER;
+    uint64_t word =
+        __atomic_load_n(&glance->sight.shard->table, __ATOMIC_RELAXED);
+    return word == glance->sight.table_word ? -ENOENT : LOOK_CLOSER;
 }
 
 static RV_INLINE int
@@ -161,23 +141,15 @@ look(const struct rv_dict *dict, const void *key, size_t key_length,
     }
     if (!find_entry(dict, bucket, slots, key, key_length, &glance)
         || !copy_content(&glance, key_length, buffer, size, &content)
-        || __builtin_expect(!is_unchanged(&glance), 0)
-        || rv__is_flushed(glance.shard, glance.version)
+        || __builtin_expect(!rv__sight_counts(&glance.sight, glance.entry), 0)
+        || rv__is_flushed(glance.sight.shard, glance.sight.version)
         || (content.expires_ms && rv__has_expired(dict, content.expires_ms))) {
         return LOOK_CLOSER;
     }
-    if (__builtin_expect(!(glance.ref & RV__REF_TOUCHED), 0)) {
-        rv__dict_touch(dict, glance.slot, glance.ref);
+    if (__builtin_expect(!(glance.sight.ref & RV__REF_TOUCHED), 0)) {
+        rv__dict_touch(dict, glance.sight.slot, glance.sight.ref);
     }
-    if (__builtin_expect(content.type == RV_DICT_BYTES, 1)) {
-        *value = (struct rv_dict_value){.type = RV_DICT_BYTES,
-                                        .flags = content.flags,
-                                        .bytes = buffer,
-                                        .length = content.length};
-    } else {
-        struct rv__content copy = content; /* Else none is in registers. */
-        rv__content_give(&copy, NULL, value);
-    }
+    rv__content_give(&content, buffer, value);
     return 0;
 }
 

@@ -15,14 +15,10 @@ enum {
 /* What a reader looks for, and what it found. */
 struct search {
     struct rv_dict *dict;
-    const struct rv__shard *shard;
+    struct rv__sight sight;
     const void *key;
     uint32_t key_length;
     uint64_t hash;
-    uint64_t table_word;
-    uint64_t *slot;
-    uint64_t ref;
-    uint64_t version;
     char *buffer;
     size_t size;
 
@@ -33,23 +29,6 @@ struct search {
     uint64_t number;
     uint64_t expires_ms;
 };
-
-/* Whether all that was read since the version was, is of one entry, which is
- * in the dict. */
-static bool
-is_unchanged(const struct search *search, const struct rv__entry *entry)
-{
-    rv__load_fence();
-    uint64_t table_word =
-        __atomic_load_n(&search->shard->table, __ATOMIC_RELAXED);
-    uint64_t ref = __atomic_load_n(search->slot, __ATOMIC_RELAXED);
-    rv__load_fence();
-    uint64_t version = __atomic_load_n(&entry->version, __ATOMIC_RELAXED);
-    return ((table_word ^ search->table_word)
-            | ((ref ^ search->ref) & ~(uint64_t)RV__REF_TOUCHED)
-            | (version ^ search->version))
-           == 0;
-}
 
 /* Copies what is wanted of an entry, which has 'room' bytes at most.  False:
  * it says it has more. */
@@ -89,15 +68,16 @@ static int
 read_entry(struct search *search)
 {
     const struct rv_dict *dict = search->dict;
-    uint64_t offset = rv__ref_offset(search->ref);
+    uint64_t offset = rv__ref_offset(search->sight.ref);
     uint64_t room = rv__dict_room(dict, offset);
     if (__builtin_expect(sizeof(struct rv__entry) + search->key_length > room,
                          0)) {
         return read_beyond(dict, offset);
     }
     struct rv__entry *entry = rv__dict_at(dict, offset);
-    search->version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
-    if (__builtin_expect(!rv__ref_fits(search->ref, search->version), 0)) {
+    search->sight.version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
+    if (__builtin_expect(
+            !rv__ref_fits(search->sight.ref, search->sight.version), 0)) {
         return -EAGAIN;
     }
     bool is_it =
@@ -105,7 +85,8 @@ read_entry(struct search *search)
             == search->key_length
         && rv__equal(search->key, rv__entry_key(entry), search->key_length);
     bool is_sane = !is_it || copy_entry(search, entry, room);
-    if (__builtin_expect(!is_unchanged(search, entry) || !is_sane, 0)) {
+    if (__builtin_expect(!rv__sight_counts(&search->sight, entry) || !is_sane,
+                         0)) {
         return -EAGAIN;
     }
     return is_it ? 0 : NEXT;
@@ -120,8 +101,9 @@ search_table(struct search *search, const struct rv__table *table)
         struct rv__bucket *bucket = &table->buckets[(home + d) & table->mask];
         uint32_t slots = rv__bucket_match(bucket, tag);
         for (; slots; slots &= slots - 1) {
-            search->slot = &bucket->refs[__builtin_ctz(slots)];
-            search->ref = __atomic_load_n(search->slot, __ATOMIC_ACQUIRE);
+            search->sight.slot = &bucket->refs[__builtin_ctz(slots)];
+            search->sight.ref =
+                __atomic_load_n(search->sight.slot, __ATOMIC_ACQUIRE);
             int rc = read_entry(search);
             if (rc != NEXT) {
                 return rc;
@@ -139,17 +121,18 @@ static int
 try_read(struct search *search)
 {
     struct rv__table table;
-    search->table_word =
-        __atomic_load_n(&search->shard->table, __ATOMIC_ACQUIRE);
+    search->sight.table_word =
+        __atomic_load_n(&search->sight.shard->table, __ATOMIC_ACQUIRE);
     if (__builtin_expect(
-            !rv__table_open(search->dict, search->table_word, &table), 0)) {
+            !rv__table_open(search->dict, search->sight.table_word, &table),
+            0)) {
         return -EAGAIN;
     }
     int rc = table.buckets ? search_table(search, &table) : -ENOENT;
     if (rc == -ENOENT) {
         rv__load_fence();
-        if (__atomic_load_n(&search->shard->table, __ATOMIC_RELAXED)
-            != search->table_word) {
+        if (__atomic_load_n(&search->sight.shard->table, __ATOMIC_RELAXED)
+            != search->sight.table_word) {
             return -EAGAIN;
         }
     }
@@ -163,7 +146,7 @@ read_patiently(struct search *search)
 {
     struct rv_zone *zone = search->dict->zone;
     struct rv_lock *lock =
-        &search->dict->shards[search->shard - search->dict->shards].lock;
+        &search->dict->shards[search->sight.shard - search->dict->shards].lock;
     for (int i = 0; i < TRIES; i++) {
         int rc = try_read(search);
         if (rc != -EAGAIN) {
@@ -192,7 +175,7 @@ search_init(struct search *search, struct rv_dict *dict, const void *key,
 {
     *search = (struct search){
         .dict = dict,
-        .shard = &dict->shards[rv__shard_index(dict, hash)],
+        .sight.shard = &dict->shards[rv__shard_index(dict, hash)],
         .key = key,
         .key_length = (uint32_t)key_length,
         .hash = hash,
@@ -217,7 +200,7 @@ read_key(struct search *search, struct rv_dict *dict, const void *key,
 static inline bool
 is_dead(const struct search *search)
 {
-    return rv__is_flushed(search->shard, search->version)
+    return rv__is_flushed(search->sight.shard, search->sight.version)
            || rv__has_expired(search->dict, search->expires_ms);
 }
 
@@ -269,7 +252,7 @@ rv__dict_get_patiently(struct rv_dict *dict, const void *key,
         return rc;
     }
     dict->n_hits++;
-    rv__dict_touch(dict, search.slot, search.ref);
+    rv__dict_touch(dict, search.sight.slot, search.sight.ref);
     return give(&search, value);
 }
 
@@ -287,7 +270,7 @@ rv_dict_get_stale(struct rv_dict *dict, const void *key, size_t key_length,
     dict->n_hits++;
     bool is_stale = is_dead(&search);
     if (!is_stale) {
-        rv__dict_touch(dict, search.slot, search.ref);
+        rv__dict_touch(dict, search.sight.slot, search.sight.ref);
     }
     rc = give(&search, value);
     if (!rc) {
@@ -311,7 +294,7 @@ rv_dict_ttl(struct rv_dict *dict, const void *key, size_t key_length,
         expires_ms
             ? (int64_t)(expires_ms - (uint64_t)dict->now_ms(dict->context))
             : 0;
-    if (rv__is_flushed(search.shard, search.version)
+    if (rv__is_flushed(search.sight.shard, search.sight.version)
         || (expires_ms && left_ms <= 0)) {
         return -ENOENT;
     }
@@ -369,19 +352,19 @@ copy_key(struct search *search, struct key_copies *copies)
 {
     const struct rv_dict *dict = search->dict;
     uint32_t length;
-    search->ref = __atomic_load_n(search->slot, __ATOMIC_ACQUIRE);
-    if (!search->ref) {
+    search->sight.ref = __atomic_load_n(search->sight.slot, __ATOMIC_ACQUIRE);
+    if (!search->sight.ref) {
         return 0;
     }
-    uint64_t offset = rv__ref_offset(search->ref);
+    uint64_t offset = rv__ref_offset(search->sight.ref);
     if (!rv__dict_is_inside(dict, offset, sizeof(struct rv__entry))) {
         return -EAGAIN;
     }
     struct rv__entry *entry = rv__dict_at(dict, offset);
-    search->version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
+    search->sight.version = __atomic_load_n(&entry->version, __ATOMIC_ACQUIRE);
     length = __atomic_load_n(&entry->key_length, __ATOMIC_RELAXED);
     search->expires_ms = __atomic_load_n(&entry->expires_ms, __ATOMIC_RELAXED);
-    if (!rv__ref_fits(search->ref, search->version)
+    if (!rv__ref_fits(search->sight.ref, search->sight.version)
         || !rv__dict_is_inside(dict, offset, sizeof *entry + length)) {
         return -EAGAIN;
     }
@@ -395,7 +378,7 @@ copy_key(struct search *search, struct key_copies *copies)
     char *to = copies->memory + copies->n;
     memcpy(to, &length, sizeof length);
     rv__copy(to + sizeof length, rv__entry_key(entry), length);
-    if (!is_unchanged(search, entry)) {
+    if (!rv__sight_counts(&search->sight, entry)) {
         return -EAGAIN;
     }
     if (!is_dead(search)) {
@@ -411,8 +394,8 @@ copy_slot(struct search *search, struct key_copies *copies)
     for (int i = 0; i < TRIES && rc == -EAGAIN; i++) {
         rc = copy_key(search, copies);
         if (rc == -EAGAIN
-            && __atomic_load_n(&search->shard->table, __ATOMIC_RELAXED)
-                   != search->table_word) {
+            && __atomic_load_n(&search->sight.shard->table, __ATOMIC_RELAXED)
+                   != search->sight.table_word) {
             return rc;
         }
     }
@@ -424,23 +407,23 @@ static int
 copy_shard(struct search *search, struct key_copies *copies)
 {
     struct rv__table table;
-    search->table_word =
-        __atomic_load_n(&search->shard->table, __ATOMIC_ACQUIRE);
+    search->sight.table_word =
+        __atomic_load_n(&search->sight.shard->table, __ATOMIC_ACQUIRE);
     copies->n = 0;
-    if (!rv__table_open(search->dict, search->table_word, &table)) {
+    if (!rv__table_open(search->dict, search->sight.table_word, &table)) {
         return -EUCLEAN;
     }
     for (uint32_t b = 0; table.buckets && b <= table.mask; b++) {
         for (uint32_t i = 0; i < RV__DICT_SLOTS; i++) {
-            search->slot = table.buckets[b].refs + i;
+            search->sight.slot = table.buckets[b].refs + i;
             int rc = copy_slot(search, copies);
             if (rc) {
                 return rc;
             }
         }
     }
-    return __atomic_load_n(&search->shard->table, __ATOMIC_ACQUIRE)
-                   == search->table_word
+    return __atomic_load_n(&search->sight.shard->table, __ATOMIC_ACQUIRE)
+                   == search->sight.table_word
                ? 0
                : -EAGAIN;
 }
@@ -473,7 +456,7 @@ rv_dict_keys(struct rv_dict *dict, uint64_t max,
     uint64_t left = max ? max : UINT64_MAX;
     int rc = dict->zone->base ? 0 : -ECHILD;
     for (uint32_t i = 0; i <= dict->shard_mask && left && !rc; i++) {
-        struct search search = {.dict = dict, .shard = &dict->shards[i]};
+        struct search search = {.dict = dict, .sight.shard = &dict->shards[i]};
         rc = -EAGAIN;
         for (int n = 0; n < TRIES && rc == -EAGAIN; n++) {
             rc = copy_shard(&search, &copies);

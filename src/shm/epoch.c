@@ -114,7 +114,7 @@ enter_block(struct rv__mapping *mapping, int fd, uint64_t boot,
     if (rc == -EAGAIN) {
         return rv_error_set(error, -EBUSY,
                             "another process has the lock under which the "
-                            "first after a boot attaches");
+                            "first after a boot attaches; try again");
     }
     return rc ? rv_error_errno(error, rc, "lock of the file") : 0;
 }

@@ -123,37 +123,27 @@ rv__life_is_dead(const struct rv__life *life)
 }
 
 bool
-rv__life_bury(struct rv__life *life, uint32_t pid, uint32_t tid)
-{
-#ifdef __GLIBC__
-    int word = __atomic_load_n(&life->mutex.__data.__lock, __ATOMIC_RELAXED);
-    if (tid == 0 || ((uint32_t)word & FUTEX_TID_MASK) != tid
-        || rv_thread_exists((pid_t)pid, (pid_t)tid)) {
-        return false;
-    }
-    int dead = (int)(((uint32_t)word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
-    return __atomic_compare_exchange_n(&life->mutex.__data.__lock, &word, dead,
-                                       false, __ATOMIC_RELAXED,
-                                       __ATOMIC_RELAXED);
-#else
-    (void)life, (void)pid, (void)tid;
-    return false;
-#endif
-}
-
-void
 rv__life_end(struct rv__life *life, uint32_t tid)
 {
 #ifdef __GLIBC__
     int word = __atomic_load_n(&life->mutex.__data.__lock, __ATOMIC_RELAXED);
     int dead = (int)(((uint32_t)word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
-    if (tid && ((uint32_t)word & FUTEX_TID_MASK) == tid) {
-        __atomic_compare_exchange_n(&life->mutex.__data.__lock, &word, dead,
-                                    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    }
+    return tid && ((uint32_t)word & FUTEX_TID_MASK) == tid
+           && __atomic_compare_exchange_n(&life->mutex.__data.__lock, &word,
+                                          dead, false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED);
 #else
     (void)life, (void)tid;
+    return false;
 #endif
+}
+
+bool
+rv__life_bury(struct rv__life *life, uint32_t pid, uint32_t tid)
+{
+    return tid && rv__life_is_of(life, tid)
+           && !rv_thread_exists((pid_t)pid, (pid_t)tid)
+           && rv__life_end(life, tid);
 }
 
 bool

@@ -44,9 +44,9 @@ bool rv__life_is_dead(const struct rv__life *life);
 bool rv__life_bury(struct rv__life *life, uint32_t pid, uint32_t tid);
 
 /* Marks the word so if the thread 'tid' holds it by its word, whether there is
- * such a thread now or not: the one meant was there in another boot of the
- * machine. */
-void rv__life_end(struct rv__life *life, uint32_t tid);
+ * such a thread now or not, as when the one meant was there in another boot of
+ * the machine; whether it was so. */
+bool rv__life_end(struct rv__life *life, uint32_t tid);
 
 /* Whether the word is one that rv__life_init made, whoever holds it. */
 bool rv__life_is_intact(const struct rv__life *life);

@@ -110,9 +110,8 @@ count_out(struct rv_lock *lock)
     }
 }
 
-/* Takes the word away from a holder that is nobody, or that waits here. */
-static void
-suspect(struct rv_zone *zone, struct rv_lock *lock, uint32_t word)
+void
+rv__lock_suspect(struct rv_zone *zone, struct rv_lock *lock, uint32_t word)
 {
     uint32_t tid = word & FUTEX_TID_MASK;
     if (tid == zone->tid || !rv__member_is_living(zone, tid)) {
@@ -142,7 +141,7 @@ sleep_block(struct rv_zone *zone, struct rv_lock *lock, uint32_t word,
     word |= FUTEX_WAITERS;
     int rc = rv_futex_wait_block(&lock->word, word, SLEEP_MS);
     if (rc == -ETIMEDOUT && waited_ms >= SUSPECT_AFTER_MS) {
-        suspect(zone, lock, word);
+        rv__lock_suspect(zone, lock, word);
     }
     return rc == 0;
 }

@@ -32,6 +32,11 @@ enum { RV__LOCK_OWNER_DIED = 1 };
 int rv__lock_take_block(struct rv_zone *zone, struct rv_lock *lock);
 void rv__lock_release_waited(struct rv_zone *zone, struct rv_lock *lock);
 
+/* Takes the word of 'lock', which was 'word' and names a holder, away from a
+ * holder that is nobody, or the caller itself: it is that of a dead one then. */
+void rv__lock_suspect(struct rv_zone *zone, struct rv_lock *lock,
+                      uint32_t word);
+
 static inline void
 rv__lock_set_pending(struct rv_zone *zone, struct rv_lock *lock)
 {

@@ -234,11 +234,8 @@ static void
 end_hold(struct rv_zone *zone, struct rv_lock *lock)
 {
     uint32_t word = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
-    uint32_t tid = word & FUTEX_TID_MASK;
-    if (tid && !rv__member_is_living(zone, tid)) {
-        __atomic_compare_exchange_n(&lock->word, &word,
-                                    (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
-                                    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    if (word & FUTEX_TID_MASK) {
+        rv__lock_suspect(zone, lock, word);
     }
 }
 

@@ -29,9 +29,8 @@ int rv__member_heal_marked(struct rv_zone *zone);
 
 /* Has the members of former boots of the machine count as dead, and so the
  * locks that they held.  'zone' need not be a member's; the caller sees to it
- * that no other thread does the same meanwhile, and that no member of this
- * boot has a slot that a former one had.  It may be done again after a death
- * in the middle of it. */
+ * that no other process does the same meanwhile.  It may be done again after a
+ * death in the middle of it. */
 void rv__member_end_former(struct rv_zone *zone);
 
 /* Whether some slot is that of thread 'tid', alive. */

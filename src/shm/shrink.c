@@ -72,7 +72,7 @@ check_limit(int fd, uint64_t n, struct rv_error *error)
     if (!map.limit_pages || map.limit_pages > n || map.n_pages > n) {
         return rv_error_set(error, -EBUSY,
                             "the pages that would go are in use, or may come "
-                            "into use: another resizes it, too");
+                            "into use: another resizes it, too; try again");
     }
     return 0;
 }

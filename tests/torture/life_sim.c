@@ -49,7 +49,7 @@ rv__life_bury(struct rv__life *life RV_UNUSED, uint32_t pid RV_UNUSED,
     return false; /* No simulated thread calls exec. */
 }
 
-void
+bool
 rv__life_end(struct rv__life *life RV_UNUSED, uint32_t tid RV_UNUSED)
 {
     sim_fail("a boot of the machine, of which there is one");

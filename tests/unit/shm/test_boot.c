@@ -13,6 +13,19 @@
 
 enum { N_MEMBERS = 8 };
 
+/* Writes 'value' where member 'index' says something, at 'offset' in it. */
+static void
+write_of_member(int fd, uint32_t index, size_t offset, uint64_t value)
+{
+    struct rv_zone_options options = {.is_read_only = true};
+    struct rv_zone *zone = NULL;
+    ck_assert_int_eq(rv_zone_attach(fd, &options, &zone, NULL), 0);
+    off_t at = (off_t)(zone->mapping->geometry.members
+                       + index * sizeof(struct rv__member) + offset);
+    ck_assert_int_eq(pwrite(fd, &value, sizeof value, at), sizeof value);
+    ck_assert_int_eq(rv_zone_detach(&zone), 0);
+}
+
 /* Now the members that there are came in another boot. */
 static void
 boot(int fd, uint32_t n_members)
@@ -21,14 +34,11 @@ boot(int fd, uint32_t n_members)
     struct rv_zone *zone = NULL;
     ck_assert_int_eq(rv_zone_attach(fd, &options, &zone, NULL), 0);
     uint64_t number = rv__header_of(zone)->boot + 2;
-    uint64_t members = zone->mapping->geometry.members;
     ck_assert_int_eq(pwrite(fd, &number, 8, offsetof(struct rv__header, boot)),
                      8);
     for (uint32_t i = 0; i < n_members; i++) {
         if (rv__member_of(zone, i)->boot) {
-            off_t at = (off_t)(members + i * sizeof(struct rv__member)
-                               + offsetof(struct rv__member, boot));
-            ck_assert_int_eq(pwrite(fd, &number, 8, at), 8);
+            write_of_member(fd, i, offsetof(struct rv__member, boot), number);
         }
     }
     ck_assert_int_eq(rv_zone_detach(&zone), 0);
@@ -206,12 +216,8 @@ START_TEST(another_boots_namespaces_are_gone)
     uint64_t namespace = zone->member->pid_namespace + 1;
     ck_assert_int_eq(rv_zone_detach(&zone), 0);
     pid_t pid = start_still(fd, change);
-    struct rv_zone_options options = {.is_read_only = true};
-    ck_assert_int_eq(rv_zone_attach(fd, &options, &zone, NULL), 0);
-    off_t at = (off_t)(zone->mapping->geometry.members
-                       + offsetof(struct rv__member, pid_namespace));
-    ck_assert_int_eq(pwrite(fd, &namespace, 8, at), 8);
-    ck_assert_int_eq(rv_zone_detach(&zone), 0);
+    write_of_member(fd, 0, offsetof(struct rv__member, pid_namespace),
+                    namespace);
     ck_assert_int_eq(rv_zone_attach(fd, NULL, &zone, NULL), -EXDEV);
     boot(fd, 4);
     zone = attach_zone(fd);
