@@ -310,7 +310,7 @@ rv_dict_incr(struct rv_dict *dict, const void *key, size_t key_length,
     struct rv__dict_op op;
     struct increment increment = {.has_init = init,
                                   .init_ttl_ms = init_ttl_ms};
-    struct rv__content content;
+    struct rv__content content = {.type = RV__NOT_A_TYPE};
     int rc = rv__op_init(&op, dict, key, key_length);
     if (!rc) {
         rv__op_prefetch(&op);
